@@ -1,0 +1,1 @@
+//! The Shard: tracks, layers, subscriptions, feedback, data routing, speakers.

@@ -1,0 +1,1 @@
+//! The Room: participants, permissions, tracks and the LiveKit signal state machine.

@@ -1,0 +1,1 @@
+//! Packet formats: RTP, RTCP, header extensions, payload descriptors.

@@ -1,0 +1,1 @@
+//! plenum-sfu: HTTP, WebSocket, server API, configuration and the wiring of all planes.

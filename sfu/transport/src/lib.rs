@@ -1,0 +1,1 @@
+//! ICE, DTLS, SRTP and SCTP of one peer connection, without sockets or clocks.
