@@ -116,7 +116,6 @@ pub enum ShardCommand {
         /// On which channel.
         channel: DataChannel,
         /// Encoded `livekit.DataPacket`.
-        #[serde(with = "serde_bytes_vec")]
         packet: Vec<u8>,
     },
     /// Sends a resumed participant the reliable packets that it has missed.
@@ -128,19 +127,6 @@ pub enum ShardCommand {
     },
     /// The room is gone: ends all that is left of it.
     CloseRoom,
-}
-
-/// Bytes are written as a plain sequence: the format crossing pods is chosen where it crosses.
-mod serde_bytes_vec {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
-        bytes.serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
-        Vec::<u8>::deserialize(from)
-    }
 }
 
 /// A new Transport.
