@@ -1,1 +1,27 @@
-//! The Room: participants, permissions, tracks and the LiveKit signal state machine.
+//! The Room: participants, permissions, tracks, and the signaling protocol of LiveKit as a server must speak it.
+//!
+//! [`Room`] is the state of one call. [`Room::handle`] takes one [`RoomInput`] (a join, a signal message, a Shard's event,
+//! a server API call, a timer) and leaves [`RoomOutput`]s to drain: messages to connections, commands to Shards, answers to
+//! API calls. The same inputs with the same seed give the same outputs.
+//!
+//! It owns no socket, clock, task or secret. It never touches media: Shards get typed commands, and SDP stays between the
+//! client and `plenum-negotiation`. Keep-alive pings never arrive here: whoever owns the socket answers them.
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod config;
+pub mod grants;
+pub mod input;
+pub mod output;
+pub mod room;
+pub mod snapshot;
+
+pub use api::{ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse};
+pub use config::{KeepAlive, Limits, RoomConfig, RoomSettings, ServerIdentity};
+pub use grants::{Grants, ParticipantKind, Permissions};
+pub use input::{
+    ConnectionId, ConnectionSettings, EndReason, Join, JoinRefusal, Resume, RoomInput, SessionMode,
+};
+pub use output::{RoomOutput, SignalMessage};
+pub use room::{Room, RoomStats};
+pub use snapshot::{RoomSnapshot, SnapshotError};
