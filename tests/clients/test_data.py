@@ -1,0 +1,83 @@
+"""Data channels: packets, destinations, topics, streams, RPC."""
+
+import pytest
+from livekit import rtc
+
+from rig.people import Person, leave_all, until
+
+
+async def three(server, room, **options):
+    people = [Person(name) for name in ("ada", "bob", "carol")]
+    for person in people:
+        await person.join(server.url, room, options=rtc.RoomOptions(**options))
+    for person in people:
+        await until(lambda: len(person.room.remote_participants) == 2, f"{person.identity} to see both others")
+    return people
+
+
+@pytest.mark.parametrize("reliable", [True, False], ids=["reliable", "lossy"])
+@pytest.mark.parametrize("single", [True, False], ids=["single", "dual"])
+async def test_a_packet_reaches_everyone_but_its_sender(server, room, reliable, single):
+    ada, bob, carol = await three(server, room, single_peer_connection=single)
+    for n in range(20):
+        await ada.room.local_participant.publish_data(f"hello {n}", reliable=reliable, topic="greeting")
+    for person in (bob, carol):
+        await until(lambda: person.data, f"{person.identity} to get data")
+        assert person.data[0].topic == "greeting"
+        assert person.data[0].participant.identity == "ada"
+        if reliable:
+            await until(lambda: len(person.data) >= 20, "all packets")
+            assert [packet.data.decode() for packet in person.data] == [f"hello {n}" for n in range(20)]
+    assert not ada.data
+    await leave_all(ada, bob, carol)
+
+
+async def test_a_packet_with_destinations_reaches_only_them(server, room):
+    ada, bob, carol = await three(server, room)
+    await ada.room.local_participant.publish_data("for bob", destination_identities=["bob"])
+    await ada.room.local_participant.publish_data("for all")
+    await until(lambda: len(bob.data) == 2 and len(carol.data) == 1, "the packets")
+    assert bob.data[0].data == b"for bob" and carol.data[0].data == b"for all"
+    await leave_all(ada, bob, carol)
+
+
+async def test_who_may_not_send_is_not_forwarded(server, room):
+    ada, bob = Person("ada"), Person("bob")
+    await ada.join(server.url, room, can_publish_data=False)
+    await bob.join(server.url, room)
+    await until(lambda: ada.room.remote_participants, "ada to see bob")
+    await ada.room.local_participant.publish_data("hello")
+    await bob.room.local_participant.publish_data("back")
+    await until(lambda: ada.data, "bob's packet")
+    assert not bob.data
+    await leave_all(ada, bob)
+
+
+async def test_text_streams_arrive_whole(server, room):
+    ada, bob, carol = await three(server, room)
+    texts = []
+
+    def receive(reader, identity):
+        bob._spawn(collect(reader, identity))
+
+    async def collect(reader, identity):
+        texts.append((identity, await reader.read_all()))
+
+    bob.room.register_text_stream_handler("letters", receive)
+    letter = "All work and no play. " * 4_000
+    await ada.room.local_participant.send_text(letter, topic="letters")
+    await until(lambda: texts, "the letter")
+    assert texts[0] == ("ada", letter)
+    await leave_all(ada, bob, carol)
+
+
+async def test_rpc_passes_through(server, room):
+    ada, bob, carol = await three(server, room)
+
+    @bob.room.local_participant.register_rpc_method("greet")
+    async def greet(call: rtc.RpcInvocationData) -> str:
+        return f"hello {call.caller_identity}, you said {call.payload}"
+
+    answer = await ada.room.local_participant.perform_rpc(destination_identity="bob", method="greet", payload="hi")
+    assert answer == "hello ada, you said hi"
+    await leave_all(ada, bob, carol)

@@ -1,0 +1,1 @@
+"""What the tests share: installing, starting servers, playing participants, measuring gaps."""

@@ -1,0 +1,57 @@
+"""plenum-sfu as tests start it: one in dev mode, or several members with Redis."""
+
+import os
+
+from .process import Process, free_port, http_status, wait_for
+
+KEY, SECRET = "devkey", "secret"
+# UDP ports of one server: one a Shard.
+MEDIA_PORTS = 4
+
+
+class Server:
+    """A plenum-sfu process."""
+
+    def __init__(self, name: str = "sfu", *, port: int | None = None, arguments: tuple[str, ...] = ("--dev",), **environment: str):
+        self.name = name
+        self.port = port or free_port()
+        self.media_port = free_port(MEDIA_PORTS)
+        self.environment = {
+            "PLENUM_PORT": str(self.port),
+            "RTC_MIN_PORT": str(self.media_port),
+            "RTC_MAX_PORT": str(self.media_port + MEDIA_PORTS - 1),
+            "PLENUM_ADVERTISE": "127.0.0.1",
+            "LOG_LEVEL": os.environ.get("PLENUM_TEST_LOG", "info"),
+        } | environment
+        self.arguments = arguments
+        self.process: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, ready: bool = True) -> "Server":
+        self.process = Process(self.name, [os.environ["PLENUM_SFU"], *self.arguments], **self.environment)
+        if ready:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self, seconds: float = 15) -> None:
+        def answered() -> bool:
+            if not self.process.running():
+                raise AssertionError(f"{self.name} ended at start:\n{self.process.tail()}")
+            return http_status(f"{self.http}/health/ready") == 200
+
+        wait_for(answered, seconds, f"{self.name} to be ready")
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.stop()
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
