@@ -5,10 +5,10 @@
 set -euo pipefail
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then echo "$KUBEBUILDER_ASSETS"; exit 0; fi
 cd "$(dirname "$0")/tools"
-command -v go >/dev/null || { echo "build.sh: Go is missing: install Go $(awk '/^go /{print $2}' go.mod) or newer" >&2; exit 1; }
 key=$(cat ../build.sh go.mod go.sum cmd/*/*.go | sha256sum | cut -c1-16)
 out=${XDG_CACHE_HOME:-$HOME/.cache}/plenum/k8s-$key
 if [ -e "$out/complete" ]; then echo "$out"; exit 0; fi
+command -v go >/dev/null || { echo "build.sh: Go is missing: install Go $(awk '/^go /{print $2}' go.mod) or newer" >&2; exit 1; }
 mkdir -p "$out"
 v=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
 IFS=. read -r major minor _ <<<"${v#v}"
