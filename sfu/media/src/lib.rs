@@ -1,1 +1,19 @@
-//! The Shard: tracks, layers, subscriptions, feedback, data routing, speakers.
+//! The Shard: everything of one media thread, without the thread.
+//!
+//! [`Shard`] owns Transports, Tracks and Subscriptions. Commands of rooms and datagrams of clients go in with the time;
+//! [`Shard::flush`] hands what is to be sent to a [`TransmitSink`], [`Shard::poll_event`] gives what rooms must know, and
+//! [`ShardStats`] counts what happened.
+//!
+//! Nobody else touches what a Shard owns. On the path of a packet (received, opened, mapped, sealed, sent) it takes no lock,
+//! allocates nothing after warm-up and writes no log line. Whatever peers send, its memory stays bounded.
+#![forbid(unsafe_code)]
+
+mod config;
+mod shard;
+mod sink;
+mod stats;
+
+pub use config::{Budgets, ShardConfig};
+pub use shard::Shard;
+pub use sink::{Run, TransmitSink, Transmitted};
+pub use stats::ShardStats;
