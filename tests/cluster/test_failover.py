@@ -11,22 +11,31 @@ from livekit import api, rtc
 from rig.gaps import WINDOW, figure, gap, keep, percentile
 from rig.people import Person, leave_all, until
 from rig.pool import Pool
-from rig.server import KEY, SECRET
+from rig.server import KEY, SECRET, Server
 
 NAMES = ("ada", "bob", "carol")
 
 
 async def call(pool: Pool, room: str, edges) -> list[Person]:
-    """Three participants, each publishing, on these edges; everyone decodes everyone."""
+    """Three participants, each publishing, on these edges as long as they live; everyone decodes everyone."""
     people = [Person(name) for name in NAMES]
     for person, edge in zip(people, edges):
-        await person.join(edge.url, room)
+        await person.join((await pool.balancer(edge).start()).url, room)
         await person.show()
     for person in people:
         for other in people:
             if other is not person:
                 await person.sees(other.identity, 10)
     return people
+
+
+async def open_rooms(pool: Pool, *rooms: str) -> list[Server]:
+    """Opens rooms by the server API and returns their homes."""
+    client = api.LiveKitAPI(pool.members[0].http, KEY, SECRET)
+    for room in rooms:
+        await client.room.create_room(api.CreateRoomRequest(name=room, metadata="kept"))
+    await client.aclose()
+    return [pool.home(room) for room in rooms]
 
 
 def gaps(people: list[Person], fault: float, window: float = WINDOW) -> list[float]:
@@ -39,73 +48,45 @@ async def test_kill_9_of_the_home(pool: Pool, room):
     found = []
     for n in range(6):
         name = f"{room}-{n}"
-        # One participant on the home where its edge is known beforehand; the others through other members.
-        client = api.LiveKitAPI(pool.members[0].http, KEY, SECRET)
-        await client.room.create_room(api.CreateRoomRequest(name=name))
-        await client.aclose()
-        home = pool.home(name)
-        edges = pool.others(home) + [home] if n % 2 else [*pool.others(home), pool.others(home)[0]]
-        # A client whose edge dies goes on through another address, as behind a balancer: here it is told to by the test's
-        # own balancer, nginx, in test_nginx_in_front; PyPI clients keep one URL, so those of the home wait for its return.
-        people = await call(pool, name, [e if e is not home else pool.others(home)[1] for e in edges])
+        [home] = await open_rooms(pool, name)
+        people = await call(pool, name, [home, *pool.others(home)])
         await asyncio.sleep(WINDOW - 5)
         fault = time.monotonic()
         home.kill()
         await asyncio.sleep(WINDOW)
         found += gaps(people, fault)
         await leave_all(*people)
-        pool.restart(home)
+        home.start()
     keep("failover_crash_gap", found)
     figure("failover_crash_gap_p95", percentile(found, 0.95), "s", "1.5")
     assert all(math.isfinite(g) for g in found), found
 
 
 async def test_kill_9_of_an_edge_only(pool: Pool, room):
-    client = api.LiveKitAPI(pool.members[0].http, KEY, SECRET)
-    await client.room.create_room(api.CreateRoomRequest(name=room))
-    await client.aclose()
-    home = pool.home(room)
+    [home] = await open_rooms(pool, room)
     edge, other = pool.others(home)
-    # Media goes straight to the home: killing the edge takes the signaling socket alone.
-    people = [Person(name) for name in NAMES]
-    for person, via in zip(people, (edge, other, home)):
-        await person.join(via.url, room)
-        await person.show()
-    for person in people:
-        for one in people:
-            if one is not person:
-                await person.sees(one.identity, 10)
+    people = await call(pool, room, [edge, other, home])
     await asyncio.sleep(WINDOW - 5)
     fault = time.monotonic()
     edge.kill()
-    await asyncio.sleep(0.1)
-    # The client resumes at the same address, where another process of the pool now answers, as behind a balancer.
-    edge.process = None
-    replacement = edge.start(ready=False)
     await asyncio.sleep(WINDOW)
     found = gaps(people, fault)
     keep("edge_crash_media_gap", found)
     figure("edge_crash_media_gap_max", max(found), "s", "0.2")
     assert all(math.isfinite(g) for g in found)
     await until(lambda: people[0].happened("reconnected"), "ada to have resumed")
-    assert replacement.process.running()
     await leave_all(*people)
 
 
 async def test_sigterm_moves_rooms_and_the_process_ends(pool: Pool, room):
-    client = api.LiveKitAPI(pool.members[0].http, KEY, SECRET)
-    pairs, homes = [], {}
-    for n in range(10):
-        name = f"{room}-{n}"
-        await client.room.create_room(api.CreateRoomRequest(name=name, metadata="kept"))
-        homes[name] = pool.home(name)
-    await client.aclose()
+    names = [f"{room}-{n}" for n in range(10)]
+    pairs, homes = [], dict(zip(names, await open_rooms(pool, *names)))
     drained = max(pool.members, key=lambda member: list(homes.values()).count(member))
     stay = pool.others(drained)
     for n, name in enumerate(homes):
         pair = [Person("ada"), Person("bob")]
         for person in pair:
-            await person.join(stay[n % 2].url, name)
+            await person.join((await pool.balancer(stay[n % 2]).start()).url, name)
             await person.show(fps=10)
         pairs.append(pair)
     for pair in pairs:

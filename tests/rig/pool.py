@@ -1,13 +1,17 @@
 """Several members, a Redis and an nginx as one service."""
 
+import json
 import shutil
 import signal
+import subprocess
 import tempfile
+import urllib.request
 from pathlib import Path
 
+from .balancer import Balancer
 from .paths import ROOT
 from .process import Process, free_port, http_status, wait_for
-from .server import KEY, MEDIA_PORTS, SECRET, Server
+from .server import Server
 
 CLUSTER_SECRET = "the secret that members show each other in tests"
 
@@ -49,9 +53,6 @@ class Pool:
             REDIS_URL=self.redis.url,
             PLENUM_CLUSTER_SECRET=CLUSTER_SECRET,
             PLENUM_INTERNAL_ADDRESS=f"127.0.0.1:{free_port()}",
-            # The tests' tokens are LiveKit's development pair, which a member outside dev mode takes only when told so.
-            PLENUM_KEYS=f"{KEY}: {SECRET}",
-            PLENUM_ALLOW_WEAK_KEYS="true",
         )
 
     def start(self) -> "Pool":
@@ -67,9 +68,6 @@ class Pool:
 
     def home(self, room: str) -> Server:
         """The member that serves the room, by what the members say themselves."""
-        import json
-        import urllib.request
-
         for member in self.members:
             if not (member.process and member.process.running()):
                 continue
@@ -81,6 +79,10 @@ class Pool:
                 if any(one["name"] == room for one in json.load(answer)["rooms"]):
                     return member
         raise AssertionError(f"no member serves {room}")
+
+    def balancer(self, first: Server) -> Balancer:
+        """For a client whose edge is to be `first` as long as that one lives."""
+        return Balancer([first, *self.others(first)])
 
     def others(self, member: Server) -> list[Server]:
         return [one for one in self.members if one is not member]
@@ -111,8 +113,6 @@ class Nginx:
         return f"wss://127.0.0.1:{self.port}"
 
     def start(self) -> "Nginx":
-        import subprocess
-
         key, cert = self.folder / "tls.key", self.folder / "tls.crt"
         subprocess.run(
             ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
@@ -137,5 +137,3 @@ class Nginx:
         self.process.child.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
 
-
-__all__ = ["CLUSTER_SECRET", "MEDIA_PORTS", "Nginx", "Pool", "Redis"]

@@ -4,7 +4,8 @@ import os
 
 from .process import Process, free_port, http_status, wait_for
 
-KEY, SECRET = "devkey", "secret"
+# A pair that production would take too, so that the same tokens work in both modes.
+KEY, SECRET = "tests", "a secret for tests, longer than 32 bytes"
 # UDP ports of one server: one a Shard.
 MEDIA_PORTS = 4
 
@@ -21,6 +22,7 @@ class Server:
             "RTC_MIN_PORT": str(self.media_port),
             "RTC_MAX_PORT": str(self.media_port + MEDIA_PORTS - 1),
             "PLENUM_ADVERTISE": "127.0.0.1",
+            "PLENUM_KEYS": f"{KEY}: {SECRET}",
             "LOG_LEVEL": os.environ.get("PLENUM_TEST_LOG", "info"),
         } | environment
         self.arguments = arguments
