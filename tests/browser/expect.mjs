@@ -1,0 +1,42 @@
+// Waiting and measuring: what a test does besides acting.
+
+/** Runs `look` until it gives something true, and returns that. The error says what was waited for and last seen. */
+export async function until(look, what, { within = 10_000, every = 100 } = {}) {
+  const deadline = performance.now() + within;
+  let last;
+  for (;;) {
+    last = await look();
+    if (last) return last;
+    if (performance.now() > deadline) {
+      throw new Error(`${what}: not within ${within / 1000} s (last: ${JSON.stringify(last)})`);
+    }
+    await pause(every);
+  }
+}
+
+/** Lets time pass where the length of a window is what is measured, or where nothing must happen. */
+export function pause(ms) {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Prints a figure in the form that tests/run gathers. */
+export function figure(name, value, unit, goal) {
+  console.log(`figure ${name} = ${value.toFixed(3)} ${unit} (goal ${goal})`);
+}
+
+/** The longest interval between frames from `start` to `end`, in the unit of `times`; the frames around bound it too. */
+export function longestInterval(times, start, end) {
+  const inside = times.filter((time) => time >= start && time <= end);
+  if (inside.length === 0) return Infinity;
+  const before = times.filter((time) => time < start).at(-1);
+  const points = before === undefined ? inside : [before, ...inside];
+  const steps = points.slice(1).map((time, index) => time - points[index]);
+  return Math.max(...steps, end - points.at(-1));
+}
+
+/** What a fault cost: the longest interval after it, less the longest in a window of the same length before. */
+export function gap(times, fault, window) {
+  const before = longestInterval(times, fault - window, fault);
+  const after = longestInterval(times, fault, fault + window);
+  return Math.max(0, after - (Number.isFinite(before) ? before : 0));
+}

@@ -1,0 +1,117 @@
+// One participant in a page: livekit-client as any application uses it, plus a record of what was seen and heard.
+
+import { Room, RoomEvent, Track, VideoPreset, VideoQuality } from 'livekit-client';
+
+/** What test publishers send: two cores must feed every page of a test. */
+const CAMERA = { width: 640, height: 360, frameRate: 15 };
+const LOW_LAYER = new VideoPreset(320, 180, 120_000, 15);
+
+const RECORDED = [
+  RoomEvent.Connected,
+  RoomEvent.SignalReconnecting,
+  RoomEvent.Reconnecting,
+  RoomEvent.Reconnected,
+  RoomEvent.Disconnected,
+  RoomEvent.ParticipantConnected,
+  RoomEvent.ParticipantDisconnected,
+  RoomEvent.TrackPublished,
+  RoomEvent.TrackUnpublished,
+  RoomEvent.TrackSubscribed,
+  RoomEvent.TrackUnsubscribed,
+  RoomEvent.TrackMuted,
+  RoomEvent.TrackUnmuted,
+  RoomEvent.RoomMetadataChanged,
+];
+
+/** Milliseconds of the wall clock, so that pages and the test can be compared. */
+const now = () => performance.timeOrigin + performance.now();
+
+class Client {
+  room = null;
+  /** `{ at, name }` for each event of RECORDED; Disconnected has its reason. */
+  events = [];
+  /** Times of decoded frames by the publisher's identity. */
+  frames = {};
+  /** Identities that were announced as speaking. */
+  speakers = new Set();
+  /** `{ from, text, topic }` for each data packet. */
+  data = [];
+  /** `{ from, text, topic }` for each text stream. */
+  texts = [];
+
+  async join(url, token, roomOptions, connectOptions) {
+    this.room = new Room({
+      adaptiveStream: false,
+      dynacast: false,
+      videoCaptureDefaults: { resolution: CAMERA },
+      publishDefaults: {
+        videoCodec: 'vp8',
+        simulcast: true,
+        videoEncoding: { maxBitrate: 450_000, maxFramerate: CAMERA.frameRate },
+        videoSimulcastLayers: [LOW_LAYER],
+      },
+      ...roomOptions,
+    });
+    this.#record(this.room);
+    await this.room.connect(url, token, connectOptions);
+  }
+
+  /** Stats of what is received from `identity`: the inbound-rtp report of its camera or microphone. */
+  async inbound(identity, kind) {
+    const report = await this.publication(identity, kind)?.track?.getRTCStatsReport();
+    for (const stats of report?.values() ?? []) {
+      if (stats.type === 'inbound-rtp') return { ...stats, codec: report.get(stats.codecId)?.mimeType ?? null };
+    }
+    return null;
+  }
+
+  /** The camera or microphone that `identity` publishes. */
+  publication(identity, kind) {
+    const source = kind === 'video' ? Track.Source.Camera : Track.Source.Microphone;
+    return this.room.remoteParticipants.get(identity)?.getTrackPublication(source);
+  }
+
+  wantQuality(identity, quality) {
+    this.publication(identity, 'video').setVideoQuality(VideoQuality[quality]);
+  }
+
+  listenForText(topic) {
+    this.room.registerTextStreamHandler(topic, async (reader, sender) => {
+      this.texts.push({ from: sender.identity, text: await reader.readAll(), topic });
+    });
+  }
+
+  #record(room) {
+    for (const name of RECORDED) {
+      room.on(name, (detail) => {
+        this.events.push({ at: now(), name, reason: name === RoomEvent.Disconnected ? detail : undefined });
+      });
+    }
+    room.on(RoomEvent.TrackSubscribed, (track, _publication, participant) => {
+      // Chromium plays out, and counts, only audio that is attached to something.
+      document.body.append(track.attach());
+      if (track.kind === Track.Kind.Video) void this.#watch(participant.identity, track.mediaStreamTrack);
+    });
+    room.on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
+    room.on(RoomEvent.ActiveSpeakersChanged, (speakers) => {
+      for (const speaker of speakers) this.speakers.add(speaker.identity);
+    });
+    room.on(RoomEvent.DataReceived, (payload, participant, _kind, topic) => {
+      this.data.push({ from: participant?.identity ?? null, text: new TextDecoder().decode(payload), topic: topic ?? null });
+    });
+  }
+
+  /** Notes the time of every decoded frame until the track ends. Times of one publisher survive its tracks. */
+  async #watch(identity, mediaStreamTrack) {
+    const times = (this.frames[identity] ??= []);
+    const reader = new MediaStreamTrackProcessor({ track: mediaStreamTrack }).readable.getReader();
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      times.push(now());
+      value.close();
+    }
+  }
+}
+
+window.client = new Client();

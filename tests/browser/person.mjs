@@ -1,0 +1,143 @@
+// A participant as a test speaks of one: joins, shows, sees, hears. Each has a browser context of its own.
+
+import assert from 'node:assert/strict';
+import { until } from './expect.mjs';
+import { token } from './tokens.mjs';
+
+/** Frames that must be decoded anew before somebody counts as seen: two thirds of a second at 15 fps. */
+const SEEN_FRAMES = 10;
+
+export class Person {
+  /** Paths of the WebSockets that the page opened, in order. */
+  signalPaths = [];
+
+  constructor(identity, page) {
+    this.identity = identity;
+    this.page = page;
+    page.on('websocket', (socket) => this.signalPaths.push(new URL(socket.url()).pathname));
+  }
+
+  /** Opens the test page, not joined yet. */
+  static async open(browser, harness, identity) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    const person = new Person(identity, page);
+    await page.goto(harness.url);
+    await page.waitForFunction(() => window.client);
+    return person;
+  }
+
+  /** Joins `room`. `mode` is `single` or `dual` peer connections; `grants` go into the token. */
+  async join(server, room, { mode = 'single', grants = {}, autoSubscribe = true } = {}) {
+    const jwt = await token(room, this.identity, grants);
+    await this.do(
+      ([url, jwt, single, autoSubscribe]) =>
+        window.client.join(url, jwt, { singlePeerConnection: single }, { autoSubscribe }),
+      [server.url, jwt, mode === 'single', autoSubscribe],
+    );
+    return this;
+  }
+
+  /** Runs a function in the page. */
+  do(fn, argument) {
+    return this.page.evaluate(fn, argument);
+  }
+
+  show() {
+    return this.do(async () => {
+      await window.client.room.localParticipant.setCameraEnabled(true);
+    });
+  }
+
+  speak() {
+    return this.do(async () => {
+      await window.client.room.localParticipant.setMicrophoneEnabled(true);
+    });
+  }
+
+  async showAndSpeak() {
+    await this.show();
+    await this.speak();
+  }
+
+  inbound(other, kind) {
+    return this.do(([identity, kind]) => window.client.inbound(identity, kind), [other.identity, kind]);
+  }
+
+  /** Waits until frames of `other` that were sent from now on are decoded here. */
+  async sees(other, options) {
+    const start = (await this.inbound(other, 'video'))?.framesDecoded ?? 0;
+    return until(
+      async () => {
+        const stats = await this.inbound(other, 'video');
+        // A new subscription counts from nought again.
+        const base = stats && stats.framesDecoded < start ? 0 : start;
+        return stats && stats.framesDecoded >= base + SEEN_FRAMES ? stats : null;
+      },
+      `${this.identity} to see ${other.identity}`,
+      options,
+    );
+  }
+
+  /** Waits until sound of `other` is played here: energy, not packets, for silence is packets too. */
+  async hears(other, options) {
+    const start = (await this.inbound(other, 'audio'))?.totalAudioEnergy ?? 0;
+    return until(
+      async () => {
+        const stats = await this.inbound(other, 'audio');
+        const base = stats && stats.totalAudioEnergy < start ? 0 : start;
+        return stats && stats.totalAudioEnergy > base + 1e-6 ? stats : null;
+      },
+      `${this.identity} to hear ${other.identity}`,
+      options,
+    );
+  }
+
+  /** Waits for an event of the room; `since` is the number of events that happened before. */
+  async event(name, { since = 0, ...options } = {}) {
+    return until(
+      () => this.do(([name, since]) => window.client.events.slice(since).find((event) => event.name === name), [name, since]),
+      `${this.identity} to get the event ${name}`,
+      options,
+    );
+  }
+
+  eventNames(since = 0) {
+    return this.do((since) => window.client.events.slice(since).map((event) => event.name), since);
+  }
+
+  /** Whether `other` is in the room, as this person sees it. */
+  knows(other) {
+    return this.do((identity) => window.client.room.remoteParticipants.has(identity), other.identity);
+  }
+
+  async frameTimes(other) {
+    return this.do((identity) => window.client.frames[identity] ?? [], other.identity);
+  }
+
+  /** What is known here of the camera or microphone of `other`. */
+  publication(other, kind) {
+    return this.do(
+      ([identity, kind]) => {
+        const publication = window.client.publication(identity, kind);
+        return publication && { sid: publication.trackSid, muted: publication.isMuted, subscribed: publication.isSubscribed };
+      },
+      [other.identity, kind],
+    );
+  }
+
+  leave() {
+    return this.do(() => window.client.room.disconnect());
+  }
+
+  /** Closes the page without a word to the server, as a crash would. */
+  close() {
+    return this.page.context().close();
+  }
+}
+
+/** Two-way proof that a call works. */
+export async function assertMutual(ada, bob) {
+  const [seen] = await Promise.all([ada.sees(bob), bob.sees(ada), ada.hears(bob), bob.hears(ada)]);
+  assert.equal(seen.codec, 'video/VP8');
+}

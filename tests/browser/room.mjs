@@ -1,0 +1,201 @@
+// Everything of a room but its media: data, text, RPC, what participants say about themselves, who may do what.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { pause, until } from './expect.mjs';
+import { callStage, newRoom } from './stage.mjs';
+import { forgedToken } from './tokens.mjs';
+
+/** `DisconnectReason.DUPLICATE_IDENTITY` of the protocol. */
+const DUPLICATE_IDENTITY = 2;
+/** How long one waits for what must not come. */
+const QUIET_MS = 700;
+
+const stage = callStage();
+
+for (const [mode, path] of [
+  ['single', '/rtc/v1'],
+  ['dual', '/rtc'],
+]) {
+  describe(`data on ${path}`, () => {
+    test('reliable data arrives in order and complete', async () => {
+      const [ada, bob] = await room(mode, 'ada', 'bob');
+      await ada.do(async () => {
+        for (let number = 0; number < 100; number += 1) {
+          const payload = new TextEncoder().encode(String(number));
+          await window.client.room.localParticipant.publishData(payload, { reliable: true, topic: 'numbers' });
+        }
+      });
+      const received = await dataOf(bob, 100);
+      assert.deepEqual(
+        received.map(({ text }) => Number(text)),
+        Array.from({ length: 100 }, (_, number) => number),
+      );
+      assert.ok(received.every(({ from, topic }) => from === 'ada' && topic === 'numbers'));
+    });
+
+    test('lossy data arrives', async () => {
+      const [ada, bob] = await room(mode, 'ada', 'bob');
+      await until(async () => {
+        await ada.do(() => window.client.room.localParticipant.publishData(new Uint8Array([120]), { reliable: false }));
+        return (await bob.do(() => window.client.data.length)) > 0;
+      }, 'lossy data to arrive');
+      assert.deepEqual((await dataOf(bob, 1))[0], { from: 'ada', text: 'x', topic: null });
+    });
+
+    test('data for one goes to nobody else', async () => {
+      const [ada, bob, carol] = await room(mode, 'ada', 'bob', 'carol');
+      await ada.do(async () => {
+        const { localParticipant } = window.client.room;
+        const send = (text, destinationIdentities) =>
+          localParticipant.publishData(new TextEncoder().encode(text), { reliable: true, destinationIdentities });
+        await send('for bob', ['bob']);
+        await send('for all');
+      });
+      assert.deepEqual((await dataOf(bob, 2)).map(({ text }) => text), ['for bob', 'for all']);
+      assert.deepEqual((await dataOf(carol, 1)).map(({ text }) => text), ['for all']);
+      assert.equal(await ada.do(() => window.client.data.length), 0);
+    });
+
+    test('a long text arrives whole', async () => {
+      const [ada, bob] = await room(mode, 'ada', 'bob');
+      const text = 'Grüße aus dem Plenum. '.repeat(5_000);
+      await bob.do(() => window.client.listenForText('letters'));
+      await ada.do((text) => window.client.room.localParticipant.sendText(text, { topic: 'letters' }), text);
+      const [letter] = await until(
+        () => bob.do(() => (window.client.texts.length > 0 ? window.client.texts : null)),
+        'the text to arrive',
+      );
+      assert.equal(letter.from, 'ada');
+      assert.equal(letter.text, text);
+    });
+
+    test('a call of a procedure is answered', async () => {
+      const [ada, bob] = await room(mode, 'ada', 'bob');
+      await bob.do(() =>
+        window.client.room.registerRpcMethod('greet', async ({ callerIdentity, payload }) => `${payload}, ${callerIdentity}`),
+      );
+      const answer = await ada.do(() =>
+        window.client.room.localParticipant.performRpc({ destinationIdentity: 'bob', method: 'greet', payload: 'hello' }),
+      );
+      assert.equal(answer, 'hello, ada');
+    });
+  });
+}
+
+test('a procedure that nobody offers fails by its code', async () => {
+  const [ada] = await room('single', 'ada', 'bob');
+  const code = await ada.do(() =>
+    window.client.room.localParticipant
+      .performRpc({ destinationIdentity: 'bob', method: 'unknown', payload: '' })
+      .then(() => null, (error) => error.code),
+  );
+  assert.equal(code, 1400); // UNSUPPORTED_METHOD
+});
+
+test('metadata, attributes and names reach the others, and who comes later', async () => {
+  const name = newRoom();
+  const [ada, bob, carol] = await stage.people('ada', 'bob', 'carol');
+  await ada.join(stage.server, name);
+  await bob.join(stage.server, name);
+  await ada.do(async () => {
+    const me = window.client.room.localParticipant;
+    await me.setMetadata('{"seat":7}');
+    await me.setAttributes({ hand: 'raised', mood: 'calm' });
+    await me.setName('Ada Lovelace');
+    await me.setAttributes({ mood: '' });
+  });
+  const known = () => {
+    const ada = window.client.room.remoteParticipants.get('ada');
+    return ada && { metadata: ada.metadata, attributes: ada.attributes, name: ada.name };
+  };
+  const expected = { metadata: '{"seat":7}', attributes: { hand: 'raised' }, name: 'Ada Lovelace' };
+  await until(async () => {
+    const now = await bob.do(known);
+    return now?.name === expected.name && !('mood' in now.attributes);
+  }, 'bob to know what ada says');
+  assert.deepEqual(await bob.do(known), expected);
+  await carol.join(stage.server, name);
+  assert.deepEqual(await carol.do(known), expected);
+});
+
+test('a token without the grant cannot change its own metadata', async () => {
+  const name = newRoom();
+  const [ada] = await stage.people('ada');
+  await ada.join(stage.server, name, { grants: { canUpdateOwnMetadata: false } });
+  const refused = await ada.do(() =>
+    window.client.room.localParticipant.setMetadata('mine').then(() => null, (error) => error.message),
+  );
+  assert.ok(refused, 'the change was not refused');
+});
+
+test('a participant who leaves is gone for the others', async () => {
+  const [ada, bob] = await room('single', 'ada', 'bob');
+  await ada.leave();
+  await bob.event('participantDisconnected', { within: 2_000 });
+  assert.equal(await bob.knows(ada), false);
+});
+
+test('a hidden participant sees and is not seen', async () => {
+  const name = newRoom();
+  const [ada, ghost] = await stage.people('ada', 'ghost');
+  await ada.join(stage.server, name);
+  await ada.show();
+  await ghost.join(stage.server, name, { grants: { hidden: true, canPublish: false } });
+  await ghost.sees(ada);
+  assert.equal(await ada.knows(ghost), false);
+});
+
+test('a token that may not subscribe gets no media', async () => {
+  const name = newRoom();
+  const [ada, bob] = await stage.people('ada', 'bob');
+  await ada.join(stage.server, name);
+  await ada.show();
+  await bob.join(stage.server, name, { grants: { canSubscribe: false } });
+  await until(() => bob.knows(ada), 'bob to know ada');
+  await pause(QUIET_MS);
+  assert.equal(await bob.inbound(ada, 'video'), null);
+});
+
+test('the same identity joining again puts the first one out', async () => {
+  const name = newRoom();
+  const [first, second] = await stage.people('ada', 'ada');
+  await first.join(stage.server, name);
+  await second.join(stage.server, name);
+  assert.equal((await first.event('disconnected')).reason, DUPLICATE_IDENTITY);
+  assert.equal(await second.do(() => window.client.room.state), 'connected');
+});
+
+test('a token signed with another secret is refused', async () => {
+  const [ada] = await stage.people('ada');
+  const jwt = await forgedToken(newRoom(), 'ada');
+  const error = await ada.do(
+    ([url, jwt]) =>
+      window.client.join(url, jwt).then(
+        () => null,
+        ({ name, status, reasonName }) => ({ name, status, reasonName }),
+      ),
+    [stage.server.url, jwt],
+  );
+  assert.deepEqual(error, { name: 'ConnectionError', status: 401, reasonName: 'NotAllowed' });
+});
+
+/** People of these identities in a room, each knowing all others. */
+async function room(mode, ...identities) {
+  const name = newRoom();
+  const people = await stage.people(...identities);
+  for (const person of people) await person.join(stage.server, name, { mode });
+  for (const person of people) {
+    for (const other of people) {
+      if (other !== person) await until(() => person.knows(other), `${person.identity} to know ${other.identity}`);
+    }
+  }
+  return people;
+}
+
+async function dataOf(person, count) {
+  return until(
+    () => person.do((count) => (window.client.data.length >= count ? window.client.data : null), count),
+    `${person.identity} to get ${count} data messages`,
+  );
+}

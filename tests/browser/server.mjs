@@ -1,0 +1,124 @@
+// A plenum-sfu in dev mode, started for one test file and ended by its process id.
+
+import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { pause, until } from './expect.mjs';
+
+/** UDP ports that one server gets: one a Shard. */
+const MEDIA_PORTS = 4;
+/** Lines of the log that a failed start shows. */
+const SHOWN_LINES = 40;
+/** How long an orderly end may take before the process is killed. */
+const END_WITHIN_MS = 5_000;
+
+export class Server {
+  #process;
+  #log = [];
+
+  constructor(port, mediaPort) {
+    this.port = port;
+    this.mediaPort = mediaPort;
+  }
+
+  /** Starts a server on free ports and waits until it is ready. */
+  static async start(environment = {}) {
+    const binary = process.env.PLENUM_SFU;
+    if (!binary) throw new Error('PLENUM_SFU names no binary: build plenum-sfu, then set it to the path');
+    const server = new Server(await freePort(), await freeMediaPorts(MEDIA_PORTS));
+    server.#spawn(binary, environment);
+    try {
+      await until(() => server.#ready(), 'plenum-sfu to be ready', { within: 15_000 });
+    } catch (error) {
+      await server.stop();
+      throw new Error(`${error.message}\n${server.log()}`);
+    }
+    return server;
+  }
+
+  /** For `livekit-client`. */
+  get url() {
+    return `ws://127.0.0.1:${this.port}`;
+  }
+
+  /** For browsers. `localhost` is a secure context, so the page gets a camera. */
+  get page() {
+    return `http://localhost:${this.port}`;
+  }
+
+  /** The last lines that the server wrote. */
+  log() {
+    return this.#log.slice(-SHOWN_LINES).join('\n');
+  }
+
+  async stop() {
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill('SIGTERM');
+    await Promise.race([ended, pause(END_WITHIN_MS)]);
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill('SIGKILL');
+      await ended;
+    }
+  }
+
+  #spawn(binary, environment) {
+    this.#process = spawn(binary, ['--dev'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        ...process.env,
+        PLENUM_PORT: String(this.port),
+        RTC_MIN_PORT: String(this.mediaPort),
+        RTC_MAX_PORT: String(this.mediaPort + MEDIA_PORTS - 1),
+        PLENUM_ADVERTISE: '127.0.0.1',
+        LOG_LEVEL: process.env.PLENUM_TEST_LOG ?? 'info',
+        ...environment,
+      },
+    });
+    this.#process.on('error', (error) => this.#log.push(error.message));
+    for (const stream of [this.#process.stdout, this.#process.stderr]) {
+      stream.setEncoding('utf8');
+      stream.on('data', (text) => this.#log.push(...text.trimEnd().split('\n')));
+    }
+  }
+
+  async #ready() {
+    if (this.#process.exitCode !== null) throw new Error(`plenum-sfu ended at start (status ${this.#process.exitCode})`);
+    const response = await fetch(`http://127.0.0.1:${this.port}/health/ready`).catch(() => null);
+    return response?.status === 200;
+  }
+}
+
+async function freePort() {
+  const probe = createServer();
+  probe.listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+/** The first of `count` UDP ports in a row that are free together. */
+async function freeMediaPorts(count) {
+  for (let attempt = 0; attempt < 50; attempt += 1) {
+    const first = 20_000 + Math.floor(Math.random() * 10_000);
+    const sockets = [];
+    try {
+      for (let port = first; port < first + count; port += 1) {
+        const socket = createSocket('udp4');
+        sockets.push(socket);
+        socket.bind(port, '0.0.0.0');
+        await once(socket, 'listening');
+      }
+      return first;
+    } catch {
+      // One of them is taken: try elsewhere.
+    } finally {
+      await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.close(resolve))));
+    }
+  }
+  throw new Error(`no ${count} free UDP ports in a row between 20000 and 30000`);
+}

@@ -1,0 +1,46 @@
+// What the calls of one test file share: a server, a browser, the test page. People are closed after each test.
+
+import { randomBytes } from 'node:crypto';
+import { after, afterEach, before } from 'node:test';
+import { launch } from './chromium.mjs';
+import { serveHarness } from './harness.mjs';
+import { Person } from './person.mjs';
+import { Server } from './server.mjs';
+
+/** Sets up the file; the fields are there once tests run. */
+export function callStage() {
+  const stage = {
+    server: null,
+    /** Opens test pages for these identities. */
+    people: (...identities) =>
+      Promise.all(
+        identities.map(async (identity) => {
+          const person = await Person.open(browser, harness, identity);
+          present.push(person);
+          return person;
+        }),
+      ),
+  };
+  let browser;
+  let harness;
+  let present = [];
+
+  before(async () => {
+    [stage.server, harness, browser] = await Promise.all([Server.start(), serveHarness(), launch()]);
+  });
+  afterEach(async () => {
+    await Promise.all(present.map((person) => person.close()));
+    present = [];
+  });
+  after(async () => {
+    await browser?.close();
+    harness?.stop();
+    await stage.server?.stop();
+  });
+  return stage;
+}
+
+/** A room that no other test uses. */
+export function newRoom() {
+  return `room-${randomBytes(4).toString('hex')}`;
+}
