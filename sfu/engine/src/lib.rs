@@ -1,1 +1,25 @@
 //! Threads, sockets, clocks and queues that drive Shards.
+//!
+//! [`Engine`] starts one thread per Shard, each with its own UDP port and epoll loop, takes commands for them
+//! ([`Engine::send`]) and hands out what they say ([`ShardNews`]). [`Clock`] is the only clock of the process.
+//! [`ServeUntil`] stops all sending at a given moment, whatever the control plane does meanwhile.
+//!
+//! A Shard's thread never waits for anyone: not for a room that does not read its events, not for a full socket, not for
+//! a lock that another thread might hold. A panic in a Shard ends that thread alone.
+#![forbid(unsafe_code)]
+
+mod backlog;
+mod clock;
+mod driver;
+mod engine;
+mod outgoing;
+mod serve_until;
+mod sockets;
+mod status;
+
+pub use clock::Clock;
+pub use engine::{CommandError, Engine, EngineConfig, EngineError, ShardNews, default_shards};
+pub use plenum_media::ShardStats;
+pub use serve_until::ServeUntil;
+pub use sockets::BindError;
+pub use status::{IoStats, ShardHealth, ShardStatus};
