@@ -7,7 +7,7 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum NegotiationError {
     /// More than we are willing to hold.
-    #[error("the description has {count} {what}, the limit is {limit}")]
+    #[error("too much: {count} {what}, the limit is {limit}")]
     TooMuch {
         /// What there is too much of.
         what: &'static str,

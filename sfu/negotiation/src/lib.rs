@@ -13,11 +13,16 @@
 #![forbid(unsafe_code)]
 
 mod answerer;
+mod codecs;
 mod error;
 pub mod limits;
 mod local;
 mod offerer;
 mod outcome;
+mod outgoing;
+mod requirement;
+mod sdp;
+mod section;
 
 pub use answerer::Answerer;
 pub use error::NegotiationError;

@@ -1,0 +1,158 @@
+//! Which codecs, feedback and header extensions are negotiated.
+
+use plenum_types::{Codec, ExtensionIds, MediaKind, PayloadType, ReceiverCodec, RtpExtension};
+use smallvec::SmallVec;
+
+use crate::{
+    AudioPolicy,
+    sdp::{Encoding, Feedback, Media},
+};
+
+/// A codec of a section with its payload types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NegotiatedCodec {
+    pub(crate) codec: Codec,
+    pub(crate) payload_type: PayloadType,
+    pub(crate) rtx: Option<PayloadType>,
+    pub(crate) feedback: Feedback,
+}
+
+/// Sections rarely have more than one codec that we take.
+pub(crate) type NegotiatedCodecs = SmallVec<[NegotiatedCodec; 2]>;
+
+impl NegotiatedCodec {
+    pub(crate) fn receiver(&self) -> ReceiverCodec {
+        ReceiverCodec {
+            payload_type: self.payload_type,
+            codec: self.codec,
+            rtx: self.rtx,
+            nack: self.feedback.has(Feedback::NACK),
+            transport_cc: self.feedback.has(Feedback::TRANSPORT_CC),
+        }
+    }
+
+    /// The codec as we offer it: one fixed payload type for each, since all sections are in one BUNDLE group.
+    pub(crate) fn offered(codec: Codec) -> Self {
+        let (payload_type, rtx) = match codec {
+            Codec::Vp8 => (96, Some(97)),
+            // Opus, and whatever audio codec comes: browsers call it 111.
+            _ => (111, None),
+        };
+        Self {
+            codec,
+            payload_type: PayloadType(payload_type),
+            rtx: rtx.map(PayloadType),
+            feedback: feedback(codec.kind()),
+        }
+    }
+}
+
+/// Feedback that we understand (protocol.md 4c).
+const fn feedback(kind: MediaKind) -> Feedback {
+    let both = Feedback::NACK.with(Feedback::TRANSPORT_CC);
+    match kind {
+        MediaKind::Audio => both,
+        MediaKind::Video => both.with(Feedback::PLI).with(Feedback::FIR),
+    }
+}
+
+/// What of a section's formats we take, in the client's order of preference, payload types as the client numbers them.
+pub(crate) fn common_codecs(
+    media: &Media<'_>,
+    kind: MediaKind,
+    enabled: &[Codec],
+) -> NegotiatedCodecs {
+    let mut common = NegotiatedCodecs::new();
+    for format in &media.formats {
+        let Encoding::Codec(codec) = format.encoding else {
+            continue;
+        };
+        let known = common.iter().any(|other| other.codec == codec);
+        if known || codec.kind() != kind || !enabled.contains(&codec) {
+            continue;
+        }
+        common.push(NegotiatedCodec {
+            codec,
+            payload_type: format.payload_type,
+            rtx: media
+                .formats
+                .iter()
+                .find(|other| {
+                    other.encoding == Encoding::Rtx
+                        && associated(other.parameters) == Some(format.payload_type)
+                })
+                .map(|other| other.payload_type),
+            feedback: format.feedback.intersection(feedback(kind)),
+        });
+    }
+    common
+}
+
+/// `apt` of retransmissions (RFC 4588 section 8.6).
+fn associated(parameters: &str) -> Option<PayloadType> {
+    parameters
+        .split(';')
+        .find_map(|parameter| parameter.trim().strip_prefix("apt="))
+        .and_then(|payload_type| payload_type.parse().ok())
+        .map(PayloadType)
+}
+
+/// The extensions that we use, of those that are there. `receive`: the client sends in this section.
+pub(crate) fn used_extensions(
+    offered: &ExtensionIds,
+    kind: MediaKind,
+    receive: bool,
+) -> ExtensionIds {
+    let congestion = offered.get(RtpExtension::TransportWideCc).is_some();
+    let mut used = ExtensionIds::default();
+    for extension in RtpExtension::ALL {
+        let wanted = match extension {
+            RtpExtension::Mid | RtpExtension::TransportWideCc | RtpExtension::AbsCaptureTime => {
+                true
+            }
+            // They name what a publisher sends; we have one encoding per section.
+            RtpExtension::Rid | RtpExtension::RepairedRid => receive,
+            RtpExtension::AudioLevel => receive && kind == MediaKind::Audio,
+            // It says less than transport-wide numbers do, and both cost bytes in each packet.
+            RtpExtension::AbsSendTime => !congestion,
+            // Needed by codecs with spatial layers in one stream, of which there is none yet.
+            RtpExtension::DependencyDescriptor => false,
+        };
+        if wanted && let Some(id) = offered.get(extension) {
+            used.set(extension, id);
+        }
+    }
+    used
+}
+
+/// The extensions of our own offers; the same ids in all sections, since they share one BUNDLE group.
+pub(crate) fn offered_extensions() -> ExtensionIds {
+    let mut ids = ExtensionIds::default();
+    for (extension, id) in [
+        (RtpExtension::TransportWideCc, 3),
+        (RtpExtension::Mid, 4),
+        (RtpExtension::AbsCaptureTime, 5),
+    ] {
+        ids.set(extension, id);
+    }
+    ids
+}
+
+/// `a=fmtp` of Opus that we receive (RFC 7587 section 6.1, protocol.md 4c).
+pub(crate) const fn opus_to_receive(policy: AudioPolicy) -> &'static str {
+    match (policy.stereo, policy.dtx) {
+        (false, true) => "minptime=10;useinbandfec=1;usedtx=1",
+        (false, false) => "minptime=10;useinbandfec=1",
+        (true, true) => "minptime=10;useinbandfec=1;usedtx=1;stereo=1;maxaveragebitrate=510000",
+        (true, false) => "minptime=10;useinbandfec=1;stereo=1;maxaveragebitrate=510000",
+    }
+}
+
+/// `a=fmtp` of Opus that we send.
+pub(crate) const fn opus_to_send(stereo: bool) -> &'static str {
+    if stereo {
+        "minptime=10;useinbandfec=1;sprop-stereo=1"
+    } else {
+        "minptime=10;useinbandfec=1"
+    }
+}

@@ -1,0 +1,209 @@
+//! Writes media sections.
+
+use plenum_types::{Codec, ExtensionIds, MediaKind, Mid, PayloadType, RtpExtension, Ssrc};
+
+use super::{Direction, Encoding, FEEDBACK};
+use crate::codecs::NegotiatedCodec;
+
+/// Port of a section whose address comes by candidates (RFC 8840 section 4.1.1).
+const DISCARD: &str = " 9 ";
+/// Address of such a section.
+const NO_ADDRESS: &str = "c=IN IP4 0.0.0.0\r\n";
+/// Usrsctp's default, which all browsers use (RFC 8841 section 5.1).
+const SCTP_PORT: &str = "a=sctp-port:5000\r\n";
+/// Bytes of a message that we take; SDKs keep below 64,000 (protocol.md 6.1).
+const MAX_MESSAGE_SIZE: &str = "a=max-message-size:262144\r\n";
+
+/// An audio or video section to be written.
+pub(crate) struct MediaText<'a> {
+    pub(crate) kind: MediaKind,
+    pub(crate) protocol: &'a str,
+    pub(crate) mid: &'a Mid,
+    pub(crate) direction: Direction,
+    pub(crate) codecs: &'a [NegotiatedCodec],
+    pub(crate) extensions: ExtensionIds,
+    /// `a=fmtp` of Opus.
+    pub(crate) opus: &'a str,
+    /// What we send here.
+    pub(crate) send: Option<SendText<'a>>,
+    /// Rids that we receive, in the order in which they were offered.
+    pub(crate) receive_rids: &'a [plenum_types::Rid],
+}
+
+/// A stream of ours.
+pub(crate) struct SendText<'a> {
+    pub(crate) stream_id: &'a str,
+    pub(crate) track: &'a str,
+    pub(crate) ssrc: Ssrc,
+    pub(crate) repair: Option<Ssrc>,
+}
+
+impl MediaText<'_> {
+    /// Appends the section. `transport` is the block of ICE and DTLS lines.
+    pub(crate) fn write(&self, out: &mut String, transport: &str) {
+        out.push_str(match self.kind {
+            MediaKind::Audio => "m=audio",
+            MediaKind::Video => "m=video",
+        });
+        out.push_str(DISCARD);
+        out.push_str(self.protocol);
+        for codec in self.codecs {
+            for payload_type in [Some(codec.payload_type), codec.rtx].into_iter().flatten() {
+                out.push(' ');
+                push_number(out, u32::from(payload_type.0));
+            }
+        }
+        out.push_str("\r\n");
+        out.push_str(NO_ADDRESS);
+        out.push_str(transport);
+        mid(out, self.mid);
+        for extension in RtpExtension::ALL {
+            if let Some(id) = self.extensions.get(extension) {
+                out.push_str("a=extmap:");
+                push_number(out, u32::from(id));
+                out.push(' ');
+                line(out, &[extension.uri()]);
+            }
+        }
+        line(out, &["a=", self.direction.name()]);
+        if let Some(send) = &self.send {
+            line(out, &["a=msid:", send.stream_id, " ", send.track]);
+        }
+        out.push_str("a=rtcp-mux\r\na=rtcp-rsize\r\n");
+        for codec in self.codecs {
+            self.codec(out, codec);
+        }
+        if let Some(send) = &self.send {
+            stream(out, send);
+        }
+        if !self.receive_rids.is_empty() {
+            for rid in self.receive_rids {
+                line(out, &["a=rid:", rid.as_str(), " recv"]);
+            }
+            out.push_str("a=simulcast:recv ");
+            for (index, rid) in self.receive_rids.iter().enumerate() {
+                if index > 0 {
+                    out.push(';');
+                }
+                out.push_str(rid.as_str());
+            }
+            out.push_str("\r\n");
+        }
+    }
+
+    fn codec(&self, out: &mut String, codec: &NegotiatedCodec) {
+        rtpmap(out, codec.payload_type, Encoding::Codec(codec.codec));
+        for (feedback, name) in FEEDBACK {
+            if codec.feedback.has(feedback) {
+                out.push_str("a=rtcp-fb:");
+                push_number(out, u32::from(codec.payload_type.0));
+                line(out, &[" ", name]);
+            }
+        }
+        if codec.codec == Codec::Opus && !self.opus.is_empty() {
+            out.push_str("a=fmtp:");
+            push_number(out, u32::from(codec.payload_type.0));
+            line(out, &[" ", self.opus]);
+        }
+        if let Some(rtx) = codec.rtx {
+            rtpmap(out, rtx, Encoding::Rtx);
+            out.push_str("a=fmtp:");
+            push_number(out, u32::from(rtx.0));
+            out.push_str(" apt=");
+            push_number(out, u32::from(codec.payload_type.0));
+            out.push_str("\r\n");
+        }
+    }
+}
+
+/// Appends a data section.
+pub(crate) fn write_data(out: &mut String, section_mid: &Mid, transport: &str) {
+    out.push_str("m=application");
+    out.push_str(DISCARD);
+    out.push_str("UDP/DTLS/SCTP webrtc-datachannel\r\n");
+    out.push_str(NO_ADDRESS);
+    out.push_str(transport);
+    mid(out, section_mid);
+    out.push_str(SCTP_PORT);
+    out.push_str(MAX_MESSAGE_SIZE);
+}
+
+/// Appends a section that is not taken: port 0 (RFC 3264 section 6).
+pub(crate) fn write_rejected(
+    out: &mut String,
+    kind: &str,
+    protocol: &str,
+    format: &str,
+    section_mid: &Mid,
+) {
+    line(out, &["m=", kind, " 0 ", protocol, " ", format]);
+    out.push_str(NO_ADDRESS);
+    mid(out, section_mid);
+    out.push_str("a=inactive\r\n");
+}
+
+fn mid(out: &mut String, mid: &Mid) {
+    line(out, &["a=mid:", mid.as_str()]);
+}
+
+fn rtpmap(out: &mut String, payload_type: PayloadType, encoding: Encoding) {
+    out.push_str("a=rtpmap:");
+    push_number(out, u32::from(payload_type.0));
+    line(out, &[" ", encoding.rtpmap()]);
+}
+
+fn stream(out: &mut String, send: &SendText<'_>) {
+    if let Some(repair) = send.repair {
+        out.push_str("a=ssrc-group:FID ");
+        push_number(out, send.ssrc.0);
+        out.push(' ');
+        push_number(out, repair.0);
+        out.push_str("\r\n");
+    }
+    for ssrc in [Some(send.ssrc), send.repair].into_iter().flatten() {
+        out.push_str("a=ssrc:");
+        push_number(out, ssrc.0);
+        line(out, &[" cname:", send.stream_id]);
+        out.push_str("a=ssrc:");
+        push_number(out, ssrc.0);
+        line(out, &[" msid:", send.stream_id, " ", send.track]);
+    }
+}
+
+fn line(out: &mut String, parts: &[&str]) {
+    for part in parts {
+        out.push_str(part);
+    }
+    out.push_str("\r\n");
+}
+
+/// Appends a number; a tenth of the cost of `format!`, which a description has thousands of.
+pub(crate) fn push_number(out: &mut String, mut number: u32) {
+    /// Digits of `u32::MAX`.
+    const DIGITS: usize = 10;
+    let mut digits = [0u8; DIGITS];
+    let mut start = DIGITS;
+    for (index, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0'.wrapping_add((number % 10) as u8);
+        number /= 10;
+        start = index;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend(digits.iter().skip(start).map(|digit| char::from(*digit)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_whole() {
+        for number in [0, 7, 10, 255, 65_535, 1_000_000_000, u32::MAX] {
+            let mut out = String::new();
+            push_number(&mut out, number);
+            assert_eq!(out, number.to_string());
+        }
+    }
+}
