@@ -6,7 +6,7 @@ use std::{collections::HashSet, net::SocketAddr};
 use crate::{
     Answer, AudioPolicy, IceRestart, LocalParams, NegotiationError, OfferOutcome, OutgoingTrack,
     SectionsRequirement,
-    codecs::{opus_to_receive, opus_to_send},
+    codecs::{opus_to_receive, opus_to_send, sent_extensions},
     local::{LocalSide, RemoteTransport, sctp_params, setup_name},
     outgoing::{Outgoing, OutgoingTracks, Reports},
     requirement::{PerKind, Requirement},
@@ -241,7 +241,12 @@ impl Answerer {
                 && let Some(media) = section.media()
                 && let Some(codec) = media.codec(outgoing.track.codec)
             {
-                outgoing.report(&section.mid, codec, media.extensions(), &mut reports);
+                outgoing.report(
+                    &section.mid,
+                    codec,
+                    sent_extensions(&media.extensions),
+                    &mut reports,
+                );
             }
         }
         let mut answer = Answer {
@@ -311,19 +316,20 @@ impl Answerer {
         let used = self
             .sections
             .iter()
-            .filter(|section| !matches!(section.body, Body::Rejected(_)))
+            .filter(|section| section.is_in_use())
             .map(|section| &section.mid);
         self.local.write_session(out, used, open.allow_mixed);
         for (section, carried) in self.sections.iter().zip(carried) {
             let mid = &section.mid;
             let first;
             let mut lines = transport.as_str();
-            if !matches!(section.body, Body::Rejected(_)) {
+            if section.is_in_use() {
                 first = first_transport.take();
                 lines = first.as_deref().unwrap_or(lines);
             }
             match &section.body {
                 Body::Data => write_data(out, mid, lines),
+                Body::Refused(refused) => refused.write(out, mid, lines),
                 Body::Rejected(rejected) => {
                     write_rejected(
                         out,
@@ -493,7 +499,7 @@ impl MediaSection {
             mid,
             direction: Direction::of(carried.is_some(), receives),
             codecs: &self.codecs,
-            extensions: self.extensions(),
+            extensions: self.extensions,
             opus,
             send: carried.map(|outgoing| {
                 let repaired = self

@@ -97,32 +97,50 @@ fn associated(parameters: &str) -> Option<PayloadType> {
         .map(PayloadType)
 }
 
-/// The extensions that we use, of those that are there. `receive`: the client sends in this section.
-pub(crate) fn used_extensions(
-    offered: &ExtensionIds,
-    kind: MediaKind,
-    receive: bool,
-) -> ExtensionIds {
+/// The extensions that we answer, of those that are there. A section that does not need one today answers it too: Chromium
+/// 156 offers no extension on new sections that was refused on another one of the kind, and then can't simulcast.
+pub(crate) fn answered_extensions(offered: &ExtensionIds, kind: MediaKind) -> ExtensionIds {
     let congestion = offered.get(RtpExtension::TransportWideCc).is_some();
-    let mut used = ExtensionIds::default();
+    filter(offered, |extension| match extension {
+        RtpExtension::Mid
+        | RtpExtension::Rid
+        | RtpExtension::RepairedRid
+        | RtpExtension::TransportWideCc
+        | RtpExtension::AbsCaptureTime => true,
+        RtpExtension::AudioLevel => kind == MediaKind::Audio,
+        // It says less than transport-wide numbers do, and both cost bytes in each packet.
+        RtpExtension::AbsSendTime => !congestion,
+        // Needed by codecs with spatial layers in one stream, of which there is none yet.
+        RtpExtension::DependencyDescriptor => false,
+    })
+}
+
+/// Those of the negotiated extensions that are of use on what we send: one encoding per section, so no rids.
+pub(crate) fn sent_extensions(negotiated: &ExtensionIds) -> ExtensionIds {
+    filter(negotiated, |extension| {
+        !matches!(
+            extension,
+            RtpExtension::Rid | RtpExtension::RepairedRid | RtpExtension::AudioLevel
+        )
+    })
+}
+
+fn filter(ids: &ExtensionIds, keep: impl Fn(RtpExtension) -> bool) -> ExtensionIds {
+    let mut kept = ExtensionIds::default();
     for extension in RtpExtension::ALL {
-        let wanted = match extension {
-            RtpExtension::Mid | RtpExtension::TransportWideCc | RtpExtension::AbsCaptureTime => {
-                true
-            }
-            // They name what a publisher sends; we have one encoding per section.
-            RtpExtension::Rid | RtpExtension::RepairedRid => receive,
-            RtpExtension::AudioLevel => receive && kind == MediaKind::Audio,
-            // It says less than transport-wide numbers do, and both cost bytes in each packet.
-            RtpExtension::AbsSendTime => !congestion,
-            // Needed by codecs with spatial layers in one stream, of which there is none yet.
-            RtpExtension::DependencyDescriptor => false,
-        };
-        if wanted && let Some(id) = offered.get(extension) {
-            used.set(extension, id);
+        if let Some(id) = ids.get(extension)
+            && keep(extension)
+        {
+            kept.set(extension, id);
         }
     }
-    used
+    kept
+}
+
+/// What an answer took of [`offered_extensions`].
+pub(crate) fn taken_extensions(answered: &ExtensionIds) -> ExtensionIds {
+    let offered = offered_extensions();
+    filter(answered, |extension| offered.get(extension).is_some())
 }
 
 /// The extensions of our own offers; the same ids in all sections, since they share one BUNDLE group.

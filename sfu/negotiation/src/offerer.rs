@@ -1,14 +1,16 @@
 //! We offer, the client answers.
 
 use plenum_types::{
-    Codec, DtlsRole, ExtensionIds, IceCredentials, MediaKind, Mid, RemoteParams, RtpExtension,
-    SubscriptionId,
+    Codec, DtlsRole, ExtensionIds, IceCredentials, MediaKind, Mid, RemoteParams, SubscriptionId,
 };
 use std::net::SocketAddr;
 
 use crate::{
     AnswerOutcome, IceRestart, LocalParams, NegotiationError, Offer, OutgoingTrack,
-    codecs::{NegotiatedCodec, NegotiatedCodecs, common_codecs, offered_extensions, opus_to_send},
+    codecs::{
+        NegotiatedCodec, NegotiatedCodecs, common_codecs, offered_extensions, opus_to_send,
+        taken_extensions,
+    },
     limits,
     local::{LocalSide, RemoteTransport, sctp_params},
     outgoing::{Outgoing, OutgoingTracks, Reports},
@@ -188,6 +190,9 @@ impl Offerer {
             let kind = outgoing.track.codec.kind();
             if let Some(at) = free.iter().position(|(_, free)| *free == kind) {
                 outgoing.section = Some(free.remove(at).0);
+                // Clients keep the name of the track that was here first. Those that don't read `mid_to_track_id` in
+                // offers (Swift, Android, Flutter) take it from the stream's name if that has one.
+                outgoing.name_stream_after_track();
             } else if self.sections.len() < limits::MAX_SECTIONS {
                 let index = self.sections.len();
                 self.sections.push(OwnSection {
@@ -388,16 +393,7 @@ fn taken(
     let codec = common_codecs(media, codec.kind(), enabled)
         .into_iter()
         .find(|common| common.codec == codec)?;
-    let offered = offered_extensions();
-    let mut extensions = ExtensionIds::default();
-    for extension in RtpExtension::ALL {
-        if offered.get(extension).is_some()
-            && let Some(id) = media.extensions.get(extension)
-        {
-            extensions.set(extension, id);
-        }
-    }
-    Some((codec, extensions))
+    Some((codec, taken_extensions(&media.extensions)))
 }
 
 fn text<'a>(

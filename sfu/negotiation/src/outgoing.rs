@@ -148,6 +148,13 @@ impl Outgoing {
         self.reported = Some(params);
     }
 
+    /// Turns `<PA_sid>|<group>` into `<PA_sid>|<TR_sid>`.
+    pub(crate) fn name_stream_after_track(&mut self) {
+        let stream = &self.track.stream_id;
+        let participant = stream.split('|').next().unwrap_or(stream);
+        self.track.stream_id = format!("{participant}|{}", self.track.track);
+    }
+
     /// Its lines in a section with or without retransmissions.
     pub(crate) fn text(&self, repaired: bool) -> SendText<'_> {
         SendText {

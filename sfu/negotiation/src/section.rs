@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use crate::{
     AudioPolicy, NegotiationError, Receiver,
-    codecs::{NegotiatedCodec, NegotiatedCodecs, common_codecs, used_extensions},
-    sdp::{Direction, Media, SectionKind},
+    codecs::{NegotiatedCodec, NegotiatedCodecs, answered_extensions, common_codecs},
+    sdp::{Direction, Media, RefusedText, SectionKind},
 };
 
 /// Transports of media over DTLS-SRTP that may be offered (RFC 9429 section 5.1.2); the answer repeats the one it got.
@@ -34,6 +34,8 @@ pub(crate) struct Section {
 pub(crate) enum Body {
     Media(Box<MediaSection>),
     Data,
+    /// Media in codecs that we don't know.
+    Refused(RefusedText),
     /// Stopped by the client, or of no use to us.
     Rejected(Rejected),
 }
@@ -54,8 +56,8 @@ pub(crate) struct MediaSection {
     /// The client's.
     pub(crate) direction: Direction,
     pub(crate) codecs: NegotiatedCodecs,
-    /// All that were offered.
-    pub(crate) offered_extensions: ExtensionIds,
+    /// Those that we answer.
+    pub(crate) extensions: ExtensionIds,
     /// Whatever SSRCs the client names here; ours must differ.
     pub(crate) ssrcs: SmallVec<[Ssrc; 2]>,
     /// What the client sends, if we take it.
@@ -86,12 +88,20 @@ impl Section {
                     .into_iter()
                     .find(|protocol| *protocol == media.protocol);
                 let codecs = common_codecs(media, kind, enabled);
-                match protocol {
-                    Some(protocol) if !codecs.is_empty() => Some(Body::Media(Box::new(
-                        MediaSection::read(media, &mid, kind, protocol, codecs),
-                    ))),
-                    _ => None,
-                }
+                protocol.map(|protocol| {
+                    if codecs.is_empty() {
+                        Body::Refused(RefusedText {
+                            kind: media.kind_text.into(),
+                            protocol: protocol.into(),
+                            format: first_format(media),
+                            rtpmap: media.first_format.0.into(),
+                            parameters: media.first_format.1.into(),
+                        })
+                    } else {
+                        let section = MediaSection::read(media, &mid, kind, protocol, codecs);
+                        Body::Media(Box::new(section))
+                    }
+                })
             }
             SectionKind::Data if usable && media.protocol == DATA_PROTOCOL => Some(Body::Data),
             _ => None,
@@ -102,10 +112,15 @@ impl Section {
                 Body::Rejected(Rejected {
                     kind: media.kind_text.into(),
                     protocol: media.protocol.into(),
-                    format: media.format_text.split(' ').next().unwrap_or("0").into(),
+                    format: first_format(media),
                 })
             }),
         })
+    }
+
+    /// It has a part in the transport.
+    pub(crate) const fn is_in_use(&self) -> bool {
+        !matches!(self.body, Body::Rejected(_))
     }
 
     pub(crate) fn media(&self) -> Option<&MediaSection> {
@@ -132,12 +147,13 @@ impl MediaSection {
         codecs: NegotiatedCodecs,
     ) -> Self {
         let rids = simulcast_rids(media);
+        let extensions = answered_extensions(&media.extensions, kind);
         let receiver = media.direction.sends().then(|| Receiver {
             params: ReceiverParams {
                 mid: mid.clone(),
                 kind,
                 codecs: codecs.iter().map(NegotiatedCodec::receiver).collect(),
-                extensions: used_extensions(&media.extensions, kind, true),
+                extensions,
                 encodings: encodings(media, &rids),
             },
             stream_id: named(media.msid.map(|(stream, _)| stream)),
@@ -148,7 +164,7 @@ impl MediaSection {
             protocol,
             direction: media.direction,
             codecs,
-            offered_extensions: media.extensions,
+            extensions,
             ssrcs: media.ssrcs.iter().copied().collect(),
             receiver,
             rids,
@@ -166,11 +182,10 @@ impl MediaSection {
     pub(crate) fn is_for_sending(&self) -> bool {
         self.direction == Direction::RecvOnly
     }
+}
 
-    /// The extensions that we use here.
-    pub(crate) fn extensions(&self) -> ExtensionIds {
-        used_extensions(&self.offered_extensions, self.kind, self.receiver.is_some())
-    }
+fn first_format(media: &Media<'_>) -> String {
+    media.format_text.split(' ').next().unwrap_or("0").into()
 }
 
 /// The `-` of RFC 8830 means no stream.

@@ -5,7 +5,7 @@
 mod parse;
 mod write;
 
-pub(crate) use write::{MediaText, SendText, push_number, write_data, write_rejected};
+pub(crate) use write::{MediaText, RefusedText, SendText, push_number, write_data, write_rejected};
 
 use plenum_types::{Codec, ExtensionIds, MediaKind, PayloadType, Ssrc};
 
@@ -103,6 +103,8 @@ pub(crate) struct Media<'a> {
     pub(crate) transport: TransportLines<'a>,
     /// Formats whose encodings we know, in the order of the `m=` line.
     pub(crate) formats: Vec<Format<'a>>,
+    /// `a=rtpmap` and `a=fmtp` of the first format, whatever it is.
+    pub(crate) first_format: (&'a str, &'a str),
     pub(crate) extensions: ExtensionIds,
     /// Stream and track of `a=msid`, or of `a=ssrc:… msid:`.
     pub(crate) msid: Option<(&'a str, &'a str)>,

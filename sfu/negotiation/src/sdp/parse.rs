@@ -102,6 +102,7 @@ impl<'a> Parser<'a> {
             direction: self.direction,
             transport: TransportLines::default(),
             formats: Vec::new(),
+            first_format: ("", ""),
             extensions: ExtensionIds::default(),
             msid: None,
             ssrcs: Vec::new(),
@@ -124,7 +125,7 @@ impl<'a> Parser<'a> {
         if !matches!(media.kind, SectionKind::Media(_)) {
             return;
         }
-        for word in media.format_text.split(' ') {
+        for (index, word) in media.format_text.split(' ').enumerate() {
             let Some(payload_type) = number::<u8>(word) else {
                 continue;
             };
@@ -133,6 +134,9 @@ impl<'a> Parser<'a> {
             };
             if slot.section != section {
                 continue;
+            }
+            if index == 0 {
+                media.first_format = (slot.rtpmap, slot.parameters);
             }
             if let Some(encoding) = Encoding::of(slot.rtpmap) {
                 media.formats.push(Format {

@@ -128,7 +128,42 @@ pub(crate) fn write_data(out: &mut String, section_mid: &Mid, transport: &str) {
     out.push_str(MAX_MESSAGE_SIZE);
 }
 
-/// Appends a section that is not taken: port 0 (RFC 3264 section 6).
+/// A section whose codecs we don't know.
+#[derive(Debug)]
+pub(crate) struct RefusedText {
+    pub(crate) kind: String,
+    pub(crate) protocol: String,
+    /// The first one that was offered.
+    pub(crate) format: String,
+    pub(crate) rtpmap: String,
+    pub(crate) parameters: String,
+}
+
+impl RefusedText {
+    /// Appends the section as inactive, with the client's first format to have one. Port 0 would be the plain way to say
+    /// no, but libwebrtc gives up the whole BUNDLE group when the section that carries its transport is refused so.
+    pub(crate) fn write(&self, out: &mut String, section_mid: &Mid, transport: &str) {
+        let Self {
+            kind,
+            protocol,
+            format,
+            ..
+        } = self;
+        line(out, &["m=", kind, DISCARD, protocol, " ", format]);
+        out.push_str(NO_ADDRESS);
+        out.push_str(transport);
+        mid(out, section_mid);
+        out.push_str("a=inactive\r\na=rtcp-mux\r\n");
+        if !self.rtpmap.is_empty() {
+            line(out, &["a=rtpmap:", format, " ", &self.rtpmap]);
+        }
+        if !self.parameters.is_empty() {
+            line(out, &["a=fmtp:", format, " ", &self.parameters]);
+        }
+    }
+}
+
+/// Appends a section that is not in use: port 0 (RFC 3264 section 6).
 pub(crate) fn write_rejected(
     out: &mut String,
     kind: &str,
