@@ -1,16 +1,28 @@
-//! The DTLS certificate of the process.
+//! The DTLS identity of the process: certificate, key and handshake settings.
 
 use aws_lc_rs::{digest, rand};
 use plenum_types::Fingerprint;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_ECDSA_P256_SHA256};
+use std::{sync::Arc, time::Duration};
 
 /// Bytes of the serial number. Firefox refuses two certificates of one issuer with the same serial, so it must be unique
 /// among all processes that ever ran: 16 random bytes.
 const SERIAL_LENGTH: usize = 16;
 
+/// First retransmission of a flight. Round trips of WebRTC calls are well below; the RFC's second would cost a lossy
+/// join a second.
+const FLIGHT_START_RTO: Duration = Duration::from_millis(150);
+/// Retransmissions of a flight, the interval doubling: half a minute in all.
+const FLIGHT_RETRIES: usize = 8;
+/// A handshake that takes longer has no user left.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a handshake datagram: passes tunnels and IPv6.
+const MTU: usize = 1150;
+
 /// A self-signed ECDSA P-256 certificate with its key. One per process start, shared by all Transports.
 pub struct Certificate {
     dtls: dimpl::DtlsCertificate,
+    config: Arc<dimpl::Config>,
     fingerprint: Fingerprint,
 }
 
@@ -23,6 +35,9 @@ pub enum CertificateError {
     /// Key or certificate generation failed.
     #[error("making the DTLS certificate failed: {0}")]
     Generation(#[from] rcgen::Error),
+    /// The DTLS library refused its settings.
+    #[error("the DTLS library refused its settings: {0}")]
+    Settings(dimpl::Error),
 }
 
 impl Certificate {
@@ -40,7 +55,17 @@ impl Certificate {
         rand::fill(&mut serial).map_err(|_| CertificateError::Randomness)?;
         params.serial_number = Some(serial.to_vec().into());
         let certificate = params.self_signed(&key)?.der().to_vec();
+        // No cookie: DTLS is fed only from addresses that a connectivity check has validated.
+        let config = dimpl::Config::builder()
+            .mtu(MTU)
+            .flight_start_rto(FLIGHT_START_RTO)
+            .flight_retries(FLIGHT_RETRIES)
+            .handshake_timeout(HANDSHAKE_TIMEOUT)
+            .use_server_cookie(false)
+            .build()
+            .map_err(CertificateError::Settings)?;
         Ok(Self {
+            config: Arc::new(config),
             fingerprint: fingerprint_of(&certificate),
             dtls: dimpl::DtlsCertificate {
                 certificate,
@@ -55,8 +80,12 @@ impl Certificate {
         self.fingerprint
     }
 
-    pub(crate) fn dtls(&self) -> dimpl::DtlsCertificate {
+    pub(crate) fn dtls_certificate(&self) -> dimpl::DtlsCertificate {
         self.dtls.clone()
+    }
+
+    pub(crate) fn dtls_config(&self) -> Arc<dimpl::Config> {
+        self.config.clone()
     }
 }
 

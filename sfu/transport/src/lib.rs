@@ -15,7 +15,12 @@
 
 mod certificate;
 mod clock;
+mod dcep;
 mod demux;
+mod dtls;
+mod ice;
+mod sctp;
+mod send_queue;
 mod srtp;
 mod stun;
 mod transport;
@@ -24,9 +29,10 @@ pub use certificate::{Certificate, CertificateError};
 pub use clock::EpochInstant;
 pub use demux::{DatagramKind, classify};
 pub use srtp::{
-    MAX_SRTCP_OVERHEAD, MAX_SRTP_OVERHEAD, OpenError, OpenedRtp, SealError, SrtpReceiver, SrtpSender,
+    KeyError, MAX_SRTCP_OVERHEAD, MAX_SRTP_OVERHEAD, MasterKey, OpenError, OpenedRtp, SealError,
+    SrtpReceiver, SrtpSender,
 };
-pub use stun::ufrag_of;
+pub use stun::{ConnectivityCheck, ufrag_of};
 pub use transport::{
     DataError, MAX_TRANSMIT, StunOutcome, Transport, TransportConfig, TransportEvent,
 };

@@ -1,0 +1,161 @@
+//! Messages that wait for room in the SCTP association, whose own sending gets slow with a long backlog.
+
+use plenum_types::{DataChannel, Timestamp};
+use std::{collections::VecDeque, time::Duration};
+
+/// Most bytes of reliable messages that wait for one client.
+const MAX_RELIABLE: usize = 1 << 20;
+/// Longest that a reliable message waits: a client that takes nothing for so long is better off with a new connection.
+const MAX_RELIABLE_AGE: Duration = Duration::from_secs(5);
+/// Most bytes of lossy messages that wait: a fraction of a second on a slow link. Beyond, the oldest is worth least.
+const MAX_LOSSY: usize = 64 * 1024;
+/// What a queued message costs besides its bytes, so that empty ones are bounded too.
+const OVERHEAD: usize = 64;
+
+/// Too many reliable messages wait.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Overflow;
+
+/// A message and its channel.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct QueuedMessage {
+    pub(crate) channel: DataChannel,
+    pub(crate) payload: Vec<u8>,
+    queued_at: Timestamp,
+}
+
+#[derive(Default)]
+struct Fifo {
+    messages: VecDeque<QueuedMessage>,
+    bytes: usize,
+}
+
+impl Fifo {
+    fn push(&mut self, message: QueuedMessage) {
+        self.bytes += message.payload.len() + OVERHEAD;
+        self.messages.push_back(message);
+    }
+
+    fn pop(&mut self) -> Option<QueuedMessage> {
+        let message = self.messages.pop_front()?;
+        self.bytes -= message.payload.len() + OVERHEAD;
+        Some(message)
+    }
+}
+
+/// Reliable and lossy messages of one client, sent in turns so that neither starves the other.
+#[derive(Default)]
+pub(crate) struct SendQueue {
+    reliable: Fifo,
+    lossy: Fifo,
+    lossy_is_next: bool,
+    dropped: u64,
+}
+
+impl SendQueue {
+    /// Adds a message. A lossy one that finds no room takes that of the oldest.
+    pub(crate) fn push(
+        &mut self,
+        channel: DataChannel,
+        payload: &[u8],
+        now: Timestamp,
+    ) -> Result<(), Overflow> {
+        let needed = payload.len() + OVERHEAD;
+        let message = QueuedMessage {
+            channel,
+            payload: payload.to_vec(),
+            queued_at: now,
+        };
+        match channel {
+            DataChannel::Reliable => {
+                if self.reliable.bytes + needed > MAX_RELIABLE {
+                    return Err(Overflow);
+                }
+                self.reliable.push(message);
+            }
+            DataChannel::Lossy | DataChannel::DataTrack => {
+                while self.lossy.bytes + needed > MAX_LOSSY && self.lossy.pop().is_some() {
+                    self.dropped += 1;
+                }
+                self.lossy.push(message);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next message to send.
+    pub(crate) fn pop(&mut self) -> Option<QueuedMessage> {
+        self.lossy_is_next = !self.lossy_is_next;
+        let (first, second) = if self.lossy_is_next {
+            (&mut self.lossy, &mut self.reliable)
+        } else {
+            (&mut self.reliable, &mut self.lossy)
+        };
+        first.pop().or_else(|| second.pop())
+    }
+
+    /// When the oldest reliable message will have waited too long.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        let oldest = self.reliable.messages.front()?;
+        Some(oldest.queued_at + MAX_RELIABLE_AGE)
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.reliable = Fifo::default();
+        self.lossy = Fifo::default();
+    }
+
+    /// Lossy messages that made room for newer ones.
+    pub(crate) const fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::ZERO;
+
+    #[test]
+    fn reliable_messages_are_bounded_in_bytes_and_age() {
+        let mut queue = SendQueue::default();
+        assert_eq!(queue.deadline(), None);
+        let message = vec![0; 60_000];
+        let taken = (0..100)
+            .take_while(|_| queue.push(DataChannel::Reliable, &message, NOW).is_ok())
+            .count();
+        assert_eq!(taken, 17);
+        assert_eq!(queue.deadline(), Some(NOW + MAX_RELIABLE_AGE));
+        let mut queue = SendQueue::default();
+        let empty =
+            (0..1_000_000).take_while(|_| queue.push(DataChannel::Reliable, &[], NOW).is_ok());
+        assert_eq!(empty.count(), MAX_RELIABLE / OVERHEAD);
+    }
+
+    #[test]
+    fn the_oldest_lossy_message_makes_room() {
+        let mut queue = SendQueue::default();
+        for number in 0..100u8 {
+            queue
+                .push(DataChannel::Lossy, &[number; 1000], NOW)
+                .unwrap();
+        }
+        assert_eq!(queue.dropped(), 100 - 61);
+        assert_eq!(queue.pop().unwrap().payload[0], 39);
+    }
+
+    #[test]
+    fn neither_kind_starves_the_other() {
+        let mut queue = SendQueue::default();
+        for _ in 0..3 {
+            queue.push(DataChannel::Reliable, &[1], NOW).unwrap();
+            queue.push(DataChannel::DataTrack, &[2], NOW).unwrap();
+        }
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop())
+            .map(|m| m.payload[0])
+            .collect();
+        assert_eq!(order, [2, 1, 2, 1, 2, 1]);
+    }
+}
