@@ -8,6 +8,9 @@ import { until } from './expect.mjs';
 const SCREENSHOTS =
   process.env.PLENUM_SCREENSHOT_DIR ?? fileURLToPath(new URL('../../target/screenshots', import.meta.url));
 
+/** What is clicked or waited for must be there by then: a slow machine joins in five seconds. */
+const ACT_WITHIN_MS = 15_000;
+
 /** Frames that must be shown anew before a tile counts as live. */
 const LIVE_FRAMES = 8;
 
@@ -24,6 +27,7 @@ export class Visitor {
   /** Opens `address` in a fresh context, with the pictures of tests: 640x360 at 15 fps. */
   static async open(browser, name, address, viewport = { width: 1280, height: 760 }) {
     const context = await browser.newContext({ viewport });
+    context.setDefaultTimeout(ACT_WITHIN_MS);
     const visitor = new Visitor(name, await context.newPage());
     await visitor.page.goto(address);
     return visitor;
