@@ -28,29 +28,22 @@ const [ADA, GRACE, EMMY] = PEOPLE.map(({ name }) => name);
 
 let server;
 let folder;
-let browsers = {};
+const browsers = {};
 let present = [];
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'plenum-page-'));
   // Chromium names the camera by the path that it is given, and a screenshot shows the name.
   process.chdir(folder);
-  const [started, ...launched] = await Promise.all([
-    Server.start(),
-    ...PEOPLE.map(async ({ name, hue }) => {
-      const picture = `Camera of ${name}.y4m`;
-      await writePortrait(picture, hue);
-      return [
-        name,
-        await launch([
-          `--use-file-for-fake-video-capture=${picture}`,
-          `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`,
-        ]),
-      ];
-    }),
-  ]);
-  server = started;
-  browsers = Object.fromEntries(launched);
+  server = await Server.start();
+  for (const { name, hue } of PEOPLE) {
+    const picture = `Camera of ${name}.y4m`;
+    await writePortrait(picture, hue);
+    browsers[name] = await launch([
+      `--use-file-for-fake-video-capture=${picture}`,
+      `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`,
+    ]);
+  }
 });
 
 afterEach(async () => {

@@ -26,7 +26,10 @@ export function callStage() {
   let present = [];
 
   before(async () => {
-    [stage.server, harness, browser] = await Promise.all([Server.start(), serveHarness(), launch()]);
+    // One after the other: what was started before a failure must be known to `after`, or the process never ends.
+    stage.server = await Server.start();
+    harness = await serveHarness();
+    browser = await launch();
   });
   afterEach(async () => {
     await Promise.all(present.map((person) => person.close()));
