@@ -291,7 +291,7 @@ impl Transport {
         let mut packets = Vec::new();
         let sctp = self.sctp.as_mut().ok_or(DataError::NotOpen)?;
         let result = sctp.send(channel, payload, now, &mut packets, &mut self.events);
-        self.send_packets(packets, now);
+        self.send_packets(&packets, now);
         result
     }
 
@@ -359,7 +359,7 @@ impl Transport {
         {
             let mut packets = Vec::new();
             sctp.handle_timeout(now, &mut packets, &mut self.events);
-            self.send_packets(packets, now);
+            self.send_packets(&packets, now);
         }
     }
 
@@ -460,10 +460,10 @@ impl Transport {
         }
     }
 
-    fn send_packets(&mut self, packets: Vec<Bytes>, now: Timestamp) {
+    fn send_packets(&mut self, packets: &[Bytes], now: Timestamp) {
         if !packets.is_empty() {
             let mut outputs = VecDeque::new();
-            self.encrypt(&packets, &mut outputs);
+            self.encrypt(packets, &mut outputs);
             self.process(outputs, now);
         }
     }

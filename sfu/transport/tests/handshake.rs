@@ -1,6 +1,7 @@
 //! DTLS and SRTP between two Transports.
 #![allow(
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "a panic in a test is a failed test"
 )]
 

@@ -1,6 +1,7 @@
 //! Datagrams that nobody meant to send.
 #![allow(
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "a panic in a test is a failed test"
 )]
 

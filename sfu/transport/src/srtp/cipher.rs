@@ -46,12 +46,15 @@ pub(super) enum Cipher {
         key: LessSafeKey,
         salt: [u8; GCM_SALT],
     },
-    /// RFC 3711.
-    CmHmac {
-        key: EncryptingKey,
-        salt: [u8; CM_SALT],
-        auth: hmac::Key,
-    },
+    /// RFC 3711; boxed because its key schedules are 1.7 KB that most Transports don't need.
+    CmHmac(Box<CmHmac>),
+}
+
+/// AES in counter mode with HMAC-SHA1.
+pub(super) struct CmHmac {
+    key: EncryptingKey,
+    salt: [u8; CM_SALT],
+    auth: hmac::Key,
 }
 
 impl Cipher {
@@ -87,11 +90,11 @@ impl Cipher {
                 master.derive(salting, &mut salt)?;
                 let mut auth = [0; HMAC_KEY];
                 master.derive(authentication, &mut auth)?;
-                Ok(Self::CmHmac {
+                Ok(Self::CmHmac(Box::new(CmHmac {
                     key: EncryptingKey::ctr(UnboundCipherKey::new(&AES_128, &key)?)?,
                     salt,
                     auth: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth),
-                })
+                })))
             }
         }
     }
@@ -100,7 +103,7 @@ impl Cipher {
     pub(super) const fn tag_len(&self) -> usize {
         match self {
             Self::Gcm { .. } => GCM_TAG,
-            Self::CmHmac { .. } => HMAC_TAG,
+            Self::CmHmac(_) => HMAC_TAG,
         }
     }
 
@@ -120,9 +123,9 @@ impl Cipher {
                     .map_err(|_| Failed)?;
                 copy(tag, computed.as_ref())
             }
-            Self::CmHmac { key, salt, auth } => {
-                counter_mode(key, *salt, id, body)?;
-                let computed = authenticate(auth, covered, body);
+            Self::CmHmac(keys) => {
+                keys.counter_mode(id, body)?;
+                let computed = keys.authenticate(covered, body);
                 copy(tag, computed.as_ref().get(..HMAC_TAG).ok_or(Failed)?)
             }
         }
@@ -141,11 +144,11 @@ impl Cipher {
                 .open_in_place_separate_tag(gcm_nonce(*salt, id), Aad::from(covered.aad), tag, body)
                 .map(|_| ())
                 .map_err(|_| Failed),
-            Self::CmHmac { key, salt, auth } => {
-                let computed = authenticate(auth, covered, body);
+            Self::CmHmac(keys) => {
+                let computed = keys.authenticate(covered, body);
                 let computed = computed.as_ref().get(..HMAC_TAG).ok_or(Failed)?;
                 constant_time::verify_slices_are_equal(computed, tag).map_err(|_| Failed)?;
-                counter_mode(key, *salt, id, body)
+                keys.counter_mode(id, body)
             }
         }
     }
@@ -179,31 +182,32 @@ fn gcm_nonce(mut salt: [u8; GCM_SALT], id: PacketId) -> Nonce {
     Nonce::assume_unique_for_key(salt)
 }
 
-/// RFC 3711 section 4.1.1.
-fn counter_mode(
-    key: &EncryptingKey,
-    salt: [u8; CM_SALT],
-    id: PacketId,
-    body: &mut [u8],
-) -> Result<(), Failed> {
-    let mut iv = [0; 16];
-    let ssrc = id.ssrc.0.to_be_bytes();
-    let [_, _, index @ ..] = id.index.to_be_bytes();
-    for (byte, value) in iv.iter_mut().skip(4).zip(ssrc.into_iter().chain(index)) {
-        *byte = value;
+impl CmHmac {
+    /// RFC 3711 section 4.1.1.
+    fn counter_mode(&self, id: PacketId, body: &mut [u8]) -> Result<(), Failed> {
+        let mut iv = [0; 16];
+        let ssrc = id.ssrc.0.to_be_bytes();
+        let [_, _, index @ ..] = id.index.to_be_bytes();
+        for (byte, value) in iv.iter_mut().skip(4).zip(ssrc.into_iter().chain(index)) {
+            *byte = value;
+        }
+        for (byte, value) in iv.iter_mut().zip(self.salt) {
+            *byte ^= value;
+        }
+        let context = EncryptionContext::Iv128(FixedLength::from(iv));
+        let _: DecryptionContext = self
+            .key
+            .less_safe_encrypt(body, context)
+            .map_err(|_| Failed)?;
+        Ok(())
     }
-    for (byte, value) in iv.iter_mut().zip(salt) {
-        *byte ^= value;
-    }
-    let context = EncryptionContext::Iv128(FixedLength::from(iv));
-    let _: DecryptionContext = key.less_safe_encrypt(body, context).map_err(|_| Failed)?;
-    Ok(())
-}
 
-fn authenticate(key: &hmac::Key, covered: &Covered<'_>, body: &[u8]) -> hmac::Tag {
-    let mut context = hmac::Context::with_key(key);
-    context.update(covered.header);
-    context.update(body);
-    context.update(&covered.trailer);
-    context.sign()
+    /// RFC 3711 section 4.2.
+    fn authenticate(&self, covered: &Covered<'_>, body: &[u8]) -> hmac::Tag {
+        let mut context = hmac::Context::with_key(&self.auth);
+        context.update(covered.header);
+        context.update(body);
+        context.update(&covered.trailer);
+        context.sign()
+    }
 }

@@ -134,7 +134,7 @@ impl SrtpReceiver {
         // GCM puts the tag before the index, HMAC after it.
         let (tag, index_field) = match self.rtcp {
             Cipher::Gcm { .. } => trailer.split_at(tag_len),
-            Cipher::CmHmac { .. } => {
+            Cipher::CmHmac(_) => {
                 let (index_field, tag) = trailer.split_at(4);
                 (tag, index_field)
             }

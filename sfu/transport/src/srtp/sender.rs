@@ -133,7 +133,7 @@ impl SrtpSender {
         // GCM puts the tag before the index, HMAC after it (RFC 7714 section 9.1, RFC 3711 section 3.4).
         let (tag, index_field) = match self.rtcp {
             Cipher::Gcm { .. } => trailer.split_at_mut(trailer.len() - 4),
-            Cipher::CmHmac { .. } => {
+            Cipher::CmHmac(_) => {
                 let (index_field, tag) = trailer.split_at_mut(4);
                 (tag, index_field)
             }
