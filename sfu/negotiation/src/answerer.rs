@@ -296,12 +296,15 @@ impl Answerer {
             let codec = outgoing.track.codec;
             let mut alike = sections
                 .iter()
-                .filter_map(Section::media)
-                .filter(|media| media.is_for_sending() && media.kind == codec.kind())
+                .filter(|section| section.waits_for() == Some(codec.kind()))
                 .peekable();
             outgoing.section.is_none()
                 && alike.peek().is_some()
-                && alike.all(|media| media.codec(codec).is_none())
+                && alike.all(|section| {
+                    section
+                        .media()
+                        .is_none_or(|media| media.codec(codec).is_none())
+                })
         })
     }
 
@@ -329,7 +332,7 @@ impl Answerer {
             }
             match &section.body {
                 Body::Data => write_data(out, mid, lines),
-                Body::Refused(refused) => refused.write(out, mid, lines),
+                Body::Refused { text, .. } => text.write(out, mid, lines),
                 Body::Rejected(rejected) => {
                     write_rejected(
                         out,
@@ -407,6 +410,11 @@ impl Answerer {
         };
         self.requirement.ask(request);
         request
+    }
+
+    /// The client's signal connection was replaced: what it was asked for may be lost with the old one.
+    pub fn forget_requirement(&mut self) {
+        self.requirement = Requirement::default();
     }
 
     /// Tracks without a section.

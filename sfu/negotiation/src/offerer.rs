@@ -134,6 +134,15 @@ impl Offerer {
         }
     }
 
+    /// The client's signal connection was replaced: the open offer or its answer may be lost with the old one. The next
+    /// offer says all that it said.
+    pub fn give_up_open_offer(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.restart |= open.restarts_ice;
+            self.dirty = true;
+        }
+    }
+
     /// Whether an offer has something to say that the last one had not. False while one is open.
     #[must_use]
     pub fn needs_offer(&self) -> bool {

@@ -16,6 +16,27 @@ pub mod output;
 pub mod room;
 pub mod snapshot;
 
+mod calls;
+mod data;
+mod join;
+mod leave;
+mod metadata;
+mod negotiate;
+mod participant;
+mod permissions;
+mod publish;
+mod quality;
+mod resume;
+mod settings;
+mod shard_events;
+mod sids;
+mod simulate;
+mod speakers;
+mod subscribe;
+mod timers;
+mod track_info;
+mod updates;
+
 pub use api::{ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse};
 pub use config::{KeepAlive, Limits, RoomConfig, RoomSettings, ServerIdentity};
 pub use grants::{Grants, ParticipantKind, Permissions};

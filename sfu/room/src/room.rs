@@ -1,16 +1,68 @@
 //! The room itself: its state, and which concern each input goes to.
 
-use livekit_protocol as proto;
-use plenum_types::{RoomSid, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{RoomConfig, RoomInput, RoomOutput, RoomSnapshot, SnapshotError};
+use livekit_protocol::{self as proto, signal_response::Message};
+use plenum_types::{
+    ParticipantId, ParticipantIdentity, RoomSid, ShardCommand, ShardId, SubscriptionId, Timestamp,
+    TrackId, TrackSid, TransportId,
+};
+
+use crate::{
+    ConnectionId, EndReason, JoinRefusal, RoomConfig, RoomInput, RoomOutput, SignalMessage,
+    data::Nonces,
+    participant::Participant,
+    publish::Track,
+    snapshot::ParticipantOverrides,
+    speakers::Speaker,
+    subscribe::Subscription,
+    timers::{TimerKind, Timers},
+};
+
+/// Random bytes that end frames which the server makes itself, so that encrypting clients can tell them apart.
+const SIF_TRAILER_BYTES: usize = 12;
+/// Counts of participants go out at most this often (protocol.md 3.4).
+const ROOM_UPDATE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// One call: a pure state machine. See the crate's first lines.
 #[derive(Debug)]
 pub struct Room {
-    config: RoomConfig,
-    rng: fastrand::Rng,
+    pub(crate) config: RoomConfig,
+    pub(crate) rng: fastrand::Rng,
+    pub(crate) now: Timestamp,
     outputs: Vec<RoomOutput>,
+    pub(crate) timers: Timers,
+    pub(crate) ended: bool,
+
+    pub(crate) participants: BTreeMap<ParticipantId, Participant>,
+    pub(crate) by_identity: BTreeMap<ParticipantIdentity, ParticipantId>,
+    pub(crate) by_connection: BTreeMap<ConnectionId, ParticipantId>,
+    pub(crate) by_transport: BTreeMap<TransportId, ParticipantId>,
+    pub(crate) tracks: BTreeMap<TrackId, Track>,
+    pub(crate) track_by_sid: BTreeMap<TrackSid, TrackId>,
+    pub(crate) subscriptions: BTreeMap<SubscriptionId, Subscription>,
+    next_id: u64,
+
+    /// Every Shard that has heard of this room.
+    pub(crate) shards: BTreeSet<ShardId>,
+    pub(crate) sif_trailer: Vec<u8>,
+    pub(crate) was_joined: bool,
+    pub(crate) empty_since_unix_ms: Option<i64>,
+    /// From a snapshot, for participants that have not come back yet.
+    pub(crate) restored: BTreeMap<ParticipantIdentity, ParticipantOverrides>,
+    pub(crate) snapshot_dirty: bool,
+
+    pub(crate) data_version: u64,
+    pub(crate) data_dirty: bool,
+    pub(crate) nonces: Nonces,
+    pub(crate) speaking: BTreeMap<ParticipantId, Speaker>,
+    /// Updates of participants that only subscribe, to be sent together.
+    pub(crate) gathered: BTreeMap<ParticipantId, proto::ParticipantInfo>,
+    /// Who left lately, for those who resume.
+    pub(crate) departed: VecDeque<(Timestamp, proto::ParticipantInfo)>,
+    last_room_update: Option<Timestamp>,
 }
 
 /// How much there is in a room.
@@ -27,35 +79,81 @@ pub struct RoomStats {
 }
 
 impl Room {
-    /// A room that nobody is in yet. All its randomness comes from `rng`.
+    /// A room that nobody is in yet. All its randomness comes from `rng`, ICE passwords included: seed it from the system.
     #[must_use]
-    pub fn new(config: RoomConfig, rng: fastrand::Rng, now: Timestamp) -> Self {
-        let _ = now;
+    pub fn new(config: RoomConfig, mut rng: fastrand::Rng, now: Timestamp) -> Self {
+        let sif_trailer = std::iter::repeat_with(|| rng.u8(..))
+            .take(SIF_TRAILER_BYTES)
+            .collect();
+        let mut timers = Timers::default();
+        timers.set(TimerKind::Empty, now + config.settings.empty_timeout);
+        let empty_since_unix_ms = Some(config.wall.unix_millis(now));
         Self {
             config,
             rng,
+            now,
             outputs: Vec::new(),
+            timers,
+            ended: false,
+            participants: BTreeMap::new(),
+            by_identity: BTreeMap::new(),
+            by_connection: BTreeMap::new(),
+            by_transport: BTreeMap::new(),
+            tracks: BTreeMap::new(),
+            track_by_sid: BTreeMap::new(),
+            subscriptions: BTreeMap::new(),
+            next_id: 0,
+            shards: BTreeSet::new(),
+            sif_trailer,
+            was_joined: false,
+            empty_since_unix_ms,
+            restored: BTreeMap::new(),
+            snapshot_dirty: false,
+            data_version: 0,
+            data_dirty: false,
+            nonces: Nonces::default(),
+            speaking: BTreeMap::new(),
+            gathered: BTreeMap::new(),
+            departed: VecDeque::new(),
+            last_room_update: None,
         }
-    }
-
-    /// A room that lived elsewhere before.
-    ///
-    /// # Errors
-    /// The snapshot is not one that this version can read.
-    pub fn restore(
-        config: RoomConfig,
-        snapshot: &RoomSnapshot,
-        rng: fastrand::Rng,
-        now: Timestamp,
-    ) -> Result<Self, SnapshotError> {
-        let mut room = Self::new(config, rng, now);
-        room.config.sid = snapshot.sid.clone();
-        Ok(room)
     }
 
     /// Takes one input. Drain the outputs afterwards.
     pub fn handle(&mut self, now: Timestamp, input: RoomInput) {
-        let _ = (now, input, self.rng.u64(..));
+        self.now = self.now.max(now);
+        if self.ended {
+            self.refuse_after_the_end(input);
+            return;
+        }
+        self.run_timers();
+        if self.ended {
+            self.refuse_after_the_end(input);
+            return;
+        }
+        match input {
+            RoomInput::Join(join) => self.join(*join),
+            RoomInput::Signal {
+                connection,
+                request,
+            } => self.signal(connection, *request),
+            RoomInput::ConnectionClosed { connection } => self.connection_closed(connection),
+            RoomInput::Shard { shard, event } => self.shard_event(shard, event),
+            RoomInput::Api { call, request } => self.api_call(call, *request),
+            RoomInput::Timer => {}
+            RoomInput::CandidatesChanged { shard, candidates } => {
+                for participant in self.participants.values_mut() {
+                    if participant.shard == shard {
+                        participant.peer.set_addresses(&candidates);
+                        participant.candidates.clone_from(&candidates);
+                    }
+                }
+            }
+            RoomInput::ShardLost { shard } => self.shard_lost(shard),
+            RoomInput::Move => self.end(EndReason::Moved),
+            RoomInput::End(reason) => self.end(reason),
+        }
+        self.settle();
     }
 
     /// What is to be done, in order.
@@ -63,17 +161,10 @@ impl Room {
         self.outputs.drain(..)
     }
 
-    /// When to give `RoomInput::Timer` next, unless another input comes first.
+    /// When to give `RoomInput::Timer` next, unless another input comes first. May be past: then at once.
     #[must_use]
     pub fn next_timer(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// What outlives this member.
-    #[must_use]
-    pub fn snapshot(&self, now: Timestamp) -> Option<RoomSnapshot> {
-        let _ = now;
-        None
+        self.timers.next()
     }
 
     /// Its `RM_` sid.
@@ -82,15 +173,223 @@ impl Room {
         &self.config.sid
     }
 
-    /// The room as the protocol describes it.
-    #[must_use]
-    pub fn info(&self) -> proto::Room {
-        proto::Room::default()
-    }
-
     /// How much there is in it.
     #[must_use]
     pub fn stats(&self) -> RoomStats {
-        RoomStats::default()
+        RoomStats {
+            participants: self.participants.len(),
+            publishers: self.publishers().count(),
+            tracks: self.tracks.len(),
+            subscriptions: self.subscriptions.len(),
+        }
     }
+
+    /// The room as the protocol describes it.
+    #[must_use]
+    pub fn info(&self) -> proto::Room {
+        let settings = &self.config.settings;
+        proto::Room {
+            sid: self.config.sid.to_string(),
+            name: self.config.name.to_string(),
+            empty_timeout: whole_seconds(settings.empty_timeout),
+            departure_timeout: whole_seconds(settings.departure_timeout),
+            max_participants: settings.max_participants,
+            creation_time: self.config.created_at_unix_ms / 1000,
+            creation_time_ms: self.config.created_at_unix_ms,
+            turn_password: String::new(),
+            enabled_codecs: self.enabled_codecs(),
+            metadata: settings.metadata.clone(),
+            num_participants: count(self.participants.values().filter(|p| !p.hidden())),
+            num_publishers: count(self.publishers().filter(|p| !p.hidden())),
+            active_recording: self
+                .participants
+                .values()
+                .any(|p| p.grants.permissions.recorder),
+            version: None,
+        }
+    }
+
+    /// Video first, as clients expect.
+    pub(crate) fn enabled_codecs(&self) -> Vec<proto::Codec> {
+        let mut codecs = self.config.codecs.clone();
+        codecs.sort_by_key(|codec| codec.kind() == plenum_types::MediaKind::Audio);
+        codecs
+            .iter()
+            .map(|codec| proto::Codec {
+                mime: codec.mime().to_owned(),
+                fmtp_line: String::new(),
+            })
+            .collect()
+    }
+
+    fn publishers(&self) -> impl Iterator<Item = &Participant> {
+        self.participants.values().filter(|p| !p.tracks.is_empty())
+    }
+
+    /// A number that no other thing in this room has.
+    pub(crate) const fn allocate_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn unix_ms(&self) -> i64 {
+        self.config.wall.unix_millis(self.now)
+    }
+
+    pub(crate) fn push(&mut self, output: RoomOutput) {
+        self.outputs.push(output);
+    }
+
+    pub(crate) fn command(&mut self, shard: ShardId, command: ShardCommand) {
+        self.shards.insert(shard);
+        self.outputs.push(RoomOutput::Shard { shard, command });
+    }
+
+    /// To a participant, if it has a connection.
+    pub(crate) fn send(&mut self, to: ParticipantId, message: Message) {
+        self.send_shared(to, &SignalMessage::new(message));
+    }
+
+    pub(crate) fn send_shared(&mut self, to: ParticipantId, message: &Arc<SignalMessage>) {
+        if let Some(connection) = self.participants.get(&to).and_then(Participant::connection) {
+            self.outputs.push(RoomOutput::Send {
+                connection,
+                message: Arc::clone(message),
+            });
+        }
+    }
+
+    fn signal(&mut self, connection: ConnectionId, request: proto::SignalRequest) {
+        use proto::signal_request::Message as Request;
+        let Some(&id) = self.by_connection.get(&connection) else {
+            return;
+        };
+        // A message of a newer client has none that we know: ignored (protocol.md 12.5).
+        let Some(message) = request.message else {
+            return;
+        };
+        match message {
+            Request::Offer(offer) => self.client_offer(id, &offer),
+            Request::Answer(answer) => self.client_answer(id, &answer),
+            Request::AddTrack(request) => self.add_track(id, request),
+            Request::Mute(request) => self.client_mute(id, request),
+            Request::Subscription(request) => self.update_subscription(id, &request),
+            Request::TrackSetting(request) => self.track_setting(id, &request),
+            Request::Leave(leave) => self.client_leave(id, &leave),
+            Request::SubscriptionPermission(request) => self.subscription_permission(id, &request),
+            Request::SyncState(state) => self.sync_state(id, &state),
+            Request::Simulate(scenario) => self.simulate(id, scenario),
+            Request::UpdateMetadata(request) => self.client_metadata(id, request),
+            Request::UpdateAudioTrack(request) => self.update_audio_track(id, request),
+            Request::UpdateVideoTrack(request) => self.update_video_track(id, &request),
+            Request::PublishDataTrackRequest(request) => self.refuse_request(
+                id,
+                0,
+                proto::request_response::Reason::UnsupportedType,
+                "data tracks are not offered by this server",
+                Some(proto::request_response::Request::PublishDataTrack(request)),
+            ),
+            Request::UnpublishDataTrackRequest(request) => self.refuse_request(
+                id,
+                0,
+                proto::request_response::Reason::NotFound,
+                "no such data track",
+                Some(proto::request_response::Request::UnpublishDataTrack(
+                    request,
+                )),
+            ),
+            Request::StoreDataBlobRequest(request) => self.refuse_request(
+                id,
+                request.request_id,
+                proto::request_response::Reason::UnsupportedType,
+                "data blobs are not offered by this server",
+                None,
+            ),
+            Request::GetDataBlobRequest(request) => self.refuse_request(
+                id,
+                request.request_id,
+                proto::request_response::Reason::UnsupportedType,
+                "data blobs are not offered by this server",
+                None,
+            ),
+            // Trickled candidates: we are ICE-lite and learn the client's addresses from its checks (RFC 8445 section 2.5).
+            // Layers and data subscriptions have no part in what we offer; pings were answered before.
+            _ => {}
+        }
+    }
+
+    fn run_timers(&mut self) {
+        while let Some(due) = self.timers.pop_due(self.now) {
+            match due {
+                TimerKind::Empty => return self.end(EndReason::Closed),
+                TimerKind::RoomUpdate => self.send_room_update(),
+                TimerKind::Updates => self.send_gathered(),
+                TimerKind::Quality => self.judge_quality(),
+                TimerKind::Join(id) => self.join_failed(id),
+                TimerKind::Away(id) => self.away_for_too_long(id),
+                TimerKind::Lost(id) => self.lost_for_too_long(id),
+                TimerKind::Token(id) => self.refresh_token(id),
+                TimerKind::Negotiate(id) => self.negotiate(id),
+                TimerKind::Answer(id) => self.lose(id, proto::DisconnectReason::StateMismatch),
+                TimerKind::Match(id) => self.match_by_kind(id),
+                TimerKind::Unknown(id) => self.report_unknown(id),
+                TimerKind::Speaker(id) => self.simulated_speaker_ends(id),
+            }
+        }
+    }
+
+    /// What many steps of one input change together is told once.
+    fn settle(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.push_data_policy();
+        if std::mem::take(&mut self.snapshot_dirty) {
+            self.push(RoomOutput::SnapshotChanged { before_next: false });
+        }
+    }
+
+    fn refuse_after_the_end(&mut self, input: RoomInput) {
+        match input {
+            RoomInput::Join(join) => self.push(RoomOutput::Refuse {
+                connection: join.connection,
+                refusal: JoinRefusal::Ending,
+            }),
+            RoomInput::Api { call, .. } => self.push(RoomOutput::Api {
+                call,
+                result: Err(crate::ApiError::no_room(&self.config.name)),
+            }),
+            _ => {}
+        }
+    }
+
+    /// Metadata or settings changed: at once.
+    pub(crate) fn send_room_update(&mut self) {
+        self.timers.clear(TimerKind::RoomUpdate);
+        self.last_room_update = Some(self.now);
+        let message = SignalMessage::new(Message::RoomUpdate(proto::RoomUpdate {
+            room: Some(self.info()),
+        }));
+        let everyone: Vec<_> = self.participants.keys().copied().collect();
+        for id in everyone {
+            self.send_shared(id, &message);
+        }
+    }
+
+    /// Counts changed: soon.
+    pub(crate) fn room_counts_changed(&mut self) {
+        let at = self
+            .last_room_update
+            .map_or(self.now, |last| last + ROOM_UPDATE_INTERVAL)
+            .max(self.now);
+        self.timers.set_if_unset(TimerKind::RoomUpdate, at);
+    }
+}
+
+fn whole_seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+fn count<'a>(participants: impl Iterator<Item = &'a Participant>) -> u32 {
+    u32::try_from(participants.count()).unwrap_or(u32::MAX)
 }

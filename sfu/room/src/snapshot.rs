@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use plenum_types::{ParticipantIdentity, RoomSid};
+use plenum_types::{ParticipantIdentity, RoomSid, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Permissions, RoomSettings};
+use crate::{Grants, Permissions, Room, RoomConfig, RoomSettings};
 
 /// Most bytes of a snapshot (claims.md rule 15).
 pub const MAX_SNAPSHOT_BYTES: usize = 256 * 1024;
@@ -68,7 +68,7 @@ pub enum SnapshotError {
 const FORMAT: u16 = 1;
 
 impl RoomSnapshot {
-    /// Reads what `encode` wrote, perhaps on another member.
+    /// Reads the JSON of a snapshot, written perhaps on another member.
     ///
     /// # Errors
     /// Too large, malformed, or of an unknown format.
@@ -81,5 +81,100 @@ impl RoomSnapshot {
             return Err(SnapshotError::Format(snapshot.format));
         }
         Ok(snapshot)
+    }
+
+    /// Leaves out what can be spared until all fits in [`MAX_SNAPSHOT_BYTES`]: first texts of participants, whose latest
+    /// tokens have them too, then what is left of the last identities.
+    fn fit(&mut self) {
+        if self.fits() {
+            return;
+        }
+        for overrides in self.participants.values_mut() {
+            overrides.metadata = None;
+            overrides.attributes = None;
+            overrides.name = None;
+        }
+        self.participants
+            .retain(|_, overrides| *overrides != ParticipantOverrides::default());
+        while !self.participants.is_empty() && !self.fits() {
+            let half = self.participants.len() / 2;
+            while self.participants.len() > half {
+                self.participants.pop_last();
+            }
+        }
+    }
+
+    fn fits(&self) -> bool {
+        serde_json::to_vec(self).is_ok_and(|bytes| bytes.len() <= MAX_SNAPSHOT_BYTES)
+    }
+}
+
+impl ParticipantOverrides {
+    /// What a token says, changed by what was changed since it was signed.
+    pub(crate) fn apply_to(&self, grants: &mut Grants) {
+        if let Some(permissions) = &self.permissions {
+            grants.permissions = permissions.clone();
+        }
+        if let Some(name) = &self.name {
+            grants.name.clone_from(name);
+        }
+        if let Some(metadata) = &self.metadata {
+            grants.metadata.clone_from(metadata);
+        }
+        if let Some(attributes) = &self.attributes {
+            grants.attributes.clone_from(attributes);
+        }
+    }
+}
+
+impl Room {
+    /// A room that lived elsewhere before. Who was in it has `departure_timeout` from now to come back.
+    ///
+    /// # Errors
+    /// The snapshot has a format that this version doesn't know.
+    pub fn restore(
+        mut config: RoomConfig,
+        snapshot: &RoomSnapshot,
+        rng: fastrand::Rng,
+        now: Timestamp,
+    ) -> Result<Self, SnapshotError> {
+        if snapshot.format != FORMAT {
+            return Err(SnapshotError::Format(snapshot.format));
+        }
+        config.sid = snapshot.sid.clone();
+        config.created_at_unix_ms = snapshot.created_at_unix_ms;
+        config.settings = snapshot.settings.clone();
+        let mut room = Self::new(config, rng, now);
+        room.was_joined = snapshot.was_joined;
+        room.empty_since_unix_ms = snapshot.empty_since_unix_ms.or(room.empty_since_unix_ms);
+        room.restored = snapshot.participants.clone();
+        room.reset_empty_timer();
+        Ok(room)
+    }
+
+    /// What outlives this member, at most [`MAX_SNAPSHOT_BYTES`] as JSON; `None` once the room has ended.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<RoomSnapshot> {
+        if self.ended {
+            return None;
+        }
+        let mut participants = self.restored.clone();
+        participants.extend(
+            self.participants
+                .values()
+                .filter(|p| p.overrides != ParticipantOverrides::default())
+                .map(|p| (p.identity().clone(), p.overrides.clone())),
+        );
+        let mut snapshot = RoomSnapshot {
+            format: FORMAT,
+            sid: self.config.sid.clone(),
+            created_at_unix_ms: self.config.created_at_unix_ms,
+            settings: self.config.settings.clone(),
+            was_joined: self.was_joined,
+            empty_since_unix_ms: self.empty_since_unix_ms,
+            participants,
+        };
+        snapshot.fit();
+        Some(snapshot)
     }
 }

@@ -1,0 +1,370 @@
+//! How a client comes in.
+
+use std::time::Duration;
+
+use livekit_protocol::{self as proto, leave_request::Action, signal_response::Message};
+use plenum_negotiation::{Answerer, LocalParams, Offerer};
+use plenum_types::{ParticipantId, ShardCommand, TransportId, TransportParams};
+
+use crate::{
+    Join, JoinRefusal, Room, RoomOutput, SessionMode, SignalMessage,
+    data::SERVER_PROTOCOL,
+    leave::Farewell,
+    metadata::merge_attributes,
+    participant::{Interest, Leg, Participant, Peer, Phase, ResumeFault},
+    permissions::SubscriptionPolicy,
+    sids,
+    timers::TimerKind,
+};
+
+/// A client that isn't active by then is removed (protocol.md 3.2).
+const JOIN_DEADLINE: Duration = Duration::from_secs(60);
+/// A new token goes out this often, so that none gets old.
+const TOKEN_INTERVAL: Duration = Duration::from_secs(300);
+
+impl Room {
+    pub(crate) fn join(&mut self, join: Join) {
+        if join.resume.is_some() {
+            self.resume(join);
+            return;
+        }
+        if self.is_full_for(&join) {
+            self.push(RoomOutput::Refuse {
+                connection: join.connection,
+                refusal: JoinRefusal::Full,
+            });
+            return;
+        }
+        if let Some(&older) = self.by_identity.get(&join.grants.identity) {
+            self.remove(
+                older,
+                proto::DisconnectReason::DuplicateIdentity,
+                Farewell::Leave(Action::Disconnect),
+                false,
+            );
+        }
+        let id = self.admit(&join);
+        self.welcome(id);
+        self.participant_changed(id);
+        if self
+            .participants
+            .get(&id)
+            .is_some_and(|p| p.grants.permissions.recorder)
+        {
+            self.send_room_update();
+        }
+        self.room_counts_changed();
+        self.reconcile_subscriber(id);
+        self.after_join(id, join);
+    }
+
+    /// What a client put into its join comes as if sent right after it.
+    pub(crate) fn after_join(&mut self, id: ParticipantId, join: Join) {
+        for request in join.add_track_requests {
+            self.add_track(id, request);
+        }
+        if let Some(state) = join.sync_state {
+            self.sync_state(id, &state);
+        }
+        if let Some(offer) = join.publisher_offer {
+            self.client_offer(id, &offer);
+        }
+        if join.mode == SessionMode::Dual && self.has_primary_offer(id) {
+            self.negotiate(id);
+        }
+    }
+
+    fn has_primary_offer(&self, id: ParticipantId) -> bool {
+        self.participants.get(&id).is_some_and(|participant| {
+            matches!(
+                &participant.peer,
+                Peer::Dual {
+                    subscriber: Some(_),
+                    ..
+                }
+            )
+        })
+    }
+
+    fn is_full_for(&self, join: &Join) -> bool {
+        let limit = self.config.settings.max_participants as usize;
+        let dependent = join.grants.permissions.recorder
+            || matches!(
+                join.grants.kind,
+                crate::ParticipantKind::Agent | crate::ParticipantKind::Egress
+            );
+        limit != 0
+            && !dependent
+            && self
+                .participants
+                .values()
+                .filter(|p| !p.is_dependent() && *p.identity() != join.grants.identity)
+                .count()
+                >= limit
+    }
+
+    fn admit(&mut self, join: &Join) -> ParticipantId {
+        let id = ParticipantId(self.allocate_id());
+        let mut grants = join.grants.clone();
+        let overrides = self.restored.remove(&grants.identity).unwrap_or_default();
+        overrides.apply_to(&mut grants);
+        if grants.permissions.can_update_metadata {
+            if !join.metadata.is_empty() && join.metadata.len() <= self.config.limits.metadata_bytes
+            {
+                grants.metadata.clone_from(&join.metadata);
+            }
+            // More than the limit is as good as none: the token's stay.
+            let limit = self.config.limits.attributes_bytes;
+            if let Some(merged) = merge_attributes(&grants.attributes, &join.attributes, limit) {
+                grants.attributes = merged;
+            }
+        }
+        let sid = sids::participant_sid(&mut self.rng);
+        let local = self.local_params(join.shard, &join.candidates);
+        let peer = match join.mode {
+            SessionMode::Single => Peer::Single(Box::new(Leg {
+                transport: TransportId(self.allocate_id()),
+                negotiation: Answerer::single(local),
+            })),
+            SessionMode::Dual => Peer::Dual {
+                publisher: None,
+                subscriber: None,
+                // Before protocol 3 the publisher's connection came first.
+                subscriber_primary: grants.permissions.can_subscribe && join.client.protocol > 2,
+            },
+        };
+        if let Peer::Single(leg) = &peer {
+            let params = TransportParams {
+                transport: leg.transport,
+                participant: id,
+                local: leg.negotiation.local_ice().clone(),
+            };
+            self.by_transport.insert(leg.transport, id);
+            self.command(join.shard, ShardCommand::OpenTransport(params));
+        }
+        self.by_identity.insert(grants.identity.clone(), id);
+        self.by_connection.insert(join.connection, id);
+        let open_subscriber = matches!(
+            peer,
+            Peer::Dual {
+                subscriber_primary: true,
+                ..
+            }
+        );
+        self.participants.insert(
+            id,
+            Participant {
+                id,
+                sid,
+                grants,
+                overrides,
+                phase: Phase::Joined(join.connection),
+                client: join.client.clone(),
+                settings: join.settings,
+                shard: join.shard,
+                candidates: join.candidates.clone(),
+                joined_at_unix_ms: self.unix_ms(),
+                version: 0,
+                was_active: false,
+                peer,
+                last_negotiation: None,
+                pending: Vec::new(),
+                queued: std::collections::VecDeque::new(),
+                unmatched: Vec::new(),
+                tracks: std::collections::BTreeMap::new(),
+                policy: SubscriptionPolicy::default(),
+                interest: Interest::default(),
+                subscriptions: std::collections::BTreeMap::new(),
+                denied: std::collections::BTreeSet::new(),
+                refused: std::collections::BTreeSet::new(),
+                track_settings: std::collections::BTreeMap::new(),
+                last_data_sequence: 0,
+                link: std::collections::BTreeMap::new(),
+                told_quality: std::collections::BTreeMap::new(),
+                resume_fault: ResumeFault::None,
+                away_since: self.now,
+            },
+        );
+        if open_subscriber {
+            self.open_subscriber(id);
+        }
+        self.timers
+            .set(TimerKind::Join(id), self.now + JOIN_DEADLINE);
+        self.start_quality();
+        self.data_dirty = true;
+        let keeps_open = self
+            .participants
+            .get(&id)
+            .is_some_and(|p| !p.is_dependent());
+        if keeps_open && self.empty_since_unix_ms.take().is_some() {
+            self.timers.clear(TimerKind::Empty);
+            self.snapshot_dirty = true;
+        }
+        self.was_joined |= keeps_open;
+        id
+    }
+
+    pub(crate) fn local_params(
+        &mut self,
+        shard: plenum_types::ShardId,
+        candidates: &[std::net::SocketAddr],
+    ) -> LocalParams {
+        LocalParams {
+            shard,
+            fingerprint: self.config.fingerprint,
+            addresses: candidates.to_vec(),
+            codecs: self.config.codecs.clone(),
+            seed: self.rng.u64(..),
+        }
+    }
+
+    /// Opens the connection on which a dual-mode client receives, unless it is open.
+    pub(crate) fn open_subscriber(&mut self, id: ParticipantId) {
+        let Some((shard, candidates)) = self.participants.get(&id).and_then(|p| match p.peer {
+            Peer::Dual {
+                subscriber: None, ..
+            } => Some((p.shard, p.candidates.clone())),
+            _ => None,
+        }) else {
+            return;
+        };
+        let local = self.local_params(shard, &candidates);
+        let transport = TransportId(self.allocate_id());
+        let negotiation = Offerer::subscriber(local);
+        let local = negotiation.local_ice().clone();
+        if let Some(Participant {
+            peer: Peer::Dual { subscriber, .. },
+            ..
+        }) = self.participants.get_mut(&id)
+        {
+            *subscriber = Some(Box::new(Leg {
+                transport,
+                negotiation,
+            }));
+        }
+        self.open_transport(id, shard, transport, local);
+    }
+
+    /// Opens the connection on which a dual-mode client sends, unless it is open.
+    pub(crate) fn open_publisher(&mut self, id: ParticipantId) {
+        let Some((shard, candidates)) = self.participants.get(&id).and_then(|p| match p.peer {
+            Peer::Dual {
+                publisher: None, ..
+            } => Some((p.shard, p.candidates.clone())),
+            _ => None,
+        }) else {
+            return;
+        };
+        let local = self.local_params(shard, &candidates);
+        let transport = TransportId(self.allocate_id());
+        let negotiation = Answerer::publisher(local);
+        let local = negotiation.local_ice().clone();
+        if let Some(Participant {
+            peer: Peer::Dual { publisher, .. },
+            ..
+        }) = self.participants.get_mut(&id)
+        {
+            *publisher = Some(Box::new(Leg {
+                transport,
+                negotiation,
+            }));
+        }
+        self.open_transport(id, shard, transport, local);
+    }
+
+    fn open_transport(
+        &mut self,
+        participant: ParticipantId,
+        shard: plenum_types::ShardId,
+        transport: TransportId,
+        local: plenum_types::IceCredentials,
+    ) {
+        self.by_transport.insert(transport, participant);
+        self.command(
+            shard,
+            ShardCommand::OpenTransport(TransportParams {
+                transport,
+                participant,
+                local,
+            }),
+        );
+        self.data_dirty = true;
+    }
+
+    /// The first messages of a session.
+    fn welcome(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get(&id) else {
+            return;
+        };
+        let (subscriber_primary, dual) = match participant.peer {
+            Peer::Single(_) => (false, false),
+            Peer::Dual {
+                subscriber_primary, ..
+            } => (subscriber_primary, true),
+        };
+        let server = &self.config.server;
+        let response = proto::JoinResponse {
+            room: Some(self.info()),
+            participant: Some(self.participant_info(participant)),
+            other_participants: self.others(id),
+            server_version: server.version.clone(),
+            ice_servers: self.config.ice_servers.clone(),
+            subscriber_primary,
+            alternative_url: String::new(),
+            client_configuration: Some(proto::ClientConfiguration::default()),
+            server_region: server.region.clone(),
+            ping_timeout: whole_seconds(self.config.keep_alive.timeout),
+            ping_interval: whole_seconds(self.config.keep_alive.interval),
+            server_info: Some(self.server_info()),
+            sif_trailer: self.sif_trailer.clone(),
+            enabled_publish_codecs: self.enabled_codecs(),
+            fast_publish: dual && participant.grants.permissions.can_publish,
+        };
+        self.send(id, Message::Join(response));
+        self.refresh_token(id);
+    }
+
+    pub(crate) fn server_info(&self) -> proto::ServerInfo {
+        let server = &self.config.server;
+        proto::ServerInfo {
+            edition: proto::server_info::Edition::Standard as i32,
+            version: server.version.clone(),
+            protocol: SERVER_PROTOCOL,
+            region: server.region.clone(),
+            node_id: server.node_id.clone(),
+            debug_info: String::new(),
+            agent_protocol: 0,
+        }
+    }
+
+    /// A token that says what the participant is now; and the next one in time.
+    pub(crate) fn refresh_token(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get(&id) else {
+            return;
+        };
+        let Some(connection) = participant.connection() else {
+            return;
+        };
+        let grants = Box::new(participant.grants.clone());
+        self.push(RoomOutput::RefreshToken { connection, grants });
+        self.timers
+            .set(TimerKind::Token(id), self.now + TOKEN_INTERVAL);
+    }
+
+    /// A client that can't resume is told to start over; nothing is kept of its connection.
+    pub(crate) fn turn_away(&mut self, connection: crate::ConnectionId) {
+        let reason = proto::DisconnectReason::StateMismatch;
+        self.push(RoomOutput::Send {
+            connection,
+            message: SignalMessage::new(crate::leave::leave_message(reason, Action::Reconnect)),
+        });
+        self.push(RoomOutput::Close {
+            connection,
+            reason: reason.as_str_name(),
+        });
+    }
+}
+
+fn whole_seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_secs()).unwrap_or(i32::MAX)
+}

@@ -1,0 +1,279 @@
+//! How participants and the room end.
+
+use std::time::Duration;
+
+use livekit_protocol::{
+    self as proto, DisconnectReason, leave_request::Action, signal_response::Message,
+};
+use plenum_types::{ParticipantId, ShardCommand, ShardId};
+
+use crate::{
+    ConnectionId, EndReason, Room, RoomOutput, SignalMessage,
+    participant::{Participant, Phase},
+    timers::TimerKind,
+};
+
+/// How long a lost session is kept for its successor: clients rejoin in 0.1 to 0.5 s, and the reference cleans up after 5 s.
+const LOST_KEPT: Duration = Duration::from_secs(5);
+/// How long an active session waits for its signal connection. The most patient client tries for 60 s.
+const AWAY_KEPT: Duration = Duration::from_secs(75);
+
+/// What a participant gets as it is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// A Leave, then the connection is closed.
+    Leave(Action),
+    /// The connection is closed.
+    Close,
+}
+
+pub(crate) fn leave_message(reason: DisconnectReason, action: Action) -> Message {
+    Message::Leave(proto::LeaveRequest {
+        // What clients before protocol 13 read.
+        can_reconnect: action != Action::Disconnect,
+        reason: reason as i32,
+        action: action as i32,
+        regions: None,
+    })
+}
+
+impl Room {
+    /// The client says goodbye.
+    pub(crate) fn client_leave(&mut self, id: ParticipantId, leave: &proto::LeaveRequest) {
+        let reason = match DisconnectReason::try_from(leave.reason) {
+            Ok(DisconnectReason::UnknownReason) | Err(_) => DisconnectReason::ClientInitiated,
+            Ok(reason) => reason,
+        };
+        self.remove(id, reason, Farewell::Close, true);
+    }
+
+    /// The socket is gone. A session whose media works stays for a resume.
+    pub(crate) fn connection_closed(&mut self, connection: ConnectionId) {
+        let Some(id) = self.by_connection.remove(&connection) else {
+            return;
+        };
+        let now = self.now;
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        if let Phase::Active(_) = participant.phase {
+            participant.phase = Phase::Away;
+            participant.away_since = now;
+            self.timers.clear(TimerKind::Negotiate(id));
+            self.timers.clear(TimerKind::Answer(id));
+            self.timers.set(TimerKind::Away(id), now + AWAY_KEPT);
+        } else {
+            self.remove(id, DisconnectReason::SignalClose, Farewell::Close, true);
+        }
+    }
+
+    pub(crate) fn away_for_too_long(&mut self, id: ParticipantId) {
+        self.remove(id, DisconnectReason::SignalClose, Farewell::Close, true);
+    }
+
+    pub(crate) fn join_failed(&mut self, id: ParticipantId) {
+        self.remove(
+            id,
+            DisconnectReason::JoinFailure,
+            Farewell::Leave(Action::Disconnect),
+            true,
+        );
+    }
+
+    /// A session can't go on, its client can: it starts over and takes its own place.
+    pub(crate) fn lose(&mut self, id: ParticipantId, reason: DisconnectReason) {
+        self.lose_with(id, reason, Some(leave_message(reason, Action::Reconnect)));
+    }
+
+    /// The same without a word: its media path is closed, and it may be about to say goodbye.
+    pub(crate) fn lose_silently(&mut self, id: ParticipantId, reason: DisconnectReason) {
+        let now = self.now;
+        if let Some(participant) = self.participants.get(&id)
+            && !participant.is_lost()
+            && participant.connection().is_some()
+        {
+            // Told later, unless it leaves or starts over by itself.
+            self.timers
+                .set_if_unset(TimerKind::Lost(id), now + LOST_KEPT);
+            return;
+        }
+        self.lose_with(id, reason, None);
+    }
+
+    fn lose_with(&mut self, id: ParticipantId, reason: DisconnectReason, last: Option<Message>) {
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        if participant.is_lost() {
+            return;
+        }
+        let connection = participant.connection();
+        participant.phase = Phase::Lost(reason);
+        self.timers.clear_participant(id);
+        self.timers.set(TimerKind::Lost(id), self.now + LOST_KEPT);
+        if let Some(connection) = connection {
+            self.by_connection.remove(&connection);
+            if let Some(message) = last {
+                self.push(RoomOutput::Send {
+                    connection,
+                    message: SignalMessage::new(message),
+                });
+            }
+            self.push(RoomOutput::Close {
+                connection,
+                reason: reason.as_str_name(),
+            });
+        }
+    }
+
+    pub(crate) fn lost_for_too_long(&mut self, id: ParticipantId) {
+        let reason = match self.participants.get(&id).map(|p| p.phase) {
+            Some(Phase::Lost(reason)) => reason,
+            _ => DisconnectReason::ConnectionTimeout,
+        };
+        self.remove(id, reason, Farewell::Leave(Action::Reconnect), true);
+    }
+
+    pub(crate) fn shard_lost(&mut self, shard: ShardId) {
+        let there: Vec<_> = self
+            .participants
+            .values()
+            .filter(|p| p.shard == shard)
+            .map(|p| p.id)
+            .collect();
+        for id in there {
+            self.lose(id, DisconnectReason::StateMismatch);
+        }
+        self.shards.remove(&shard);
+    }
+
+    /// Ends a session with all it had. Unless `announce`, others learn of it by its successor.
+    pub(crate) fn remove(
+        &mut self,
+        id: ParticipantId,
+        reason: DisconnectReason,
+        farewell: Farewell,
+        announce: bool,
+    ) {
+        let Some(participant) = self.participants.get(&id) else {
+            return;
+        };
+        let last_info = self.participant_info(participant);
+        let tracks: Vec<_> = participant.tracks.values().copied().collect();
+        let subscriptions: Vec<_> = participant.subscriptions.values().copied().collect();
+        for track in tracks {
+            self.drop_track(track);
+        }
+        for subscription in subscriptions {
+            self.drop_subscription(subscription);
+        }
+        let Some(participant) = self.participants.remove(&id) else {
+            return;
+        };
+        self.timers.clear_participant(id);
+        self.speaking.remove(&id);
+        if self.by_identity.get(participant.identity()) == Some(&id) {
+            self.by_identity.remove(participant.identity());
+        }
+        if let Some(connection) = participant.connection() {
+            self.by_connection.remove(&connection);
+            self.farewell(connection, reason, farewell);
+        }
+        for transport in participant.peer.transports() {
+            self.by_transport.remove(&transport);
+            self.command(
+                participant.shard,
+                ShardCommand::CloseTransport { transport },
+            );
+        }
+        for other in self.participants.values_mut() {
+            other.told_quality.remove(&id);
+        }
+        if announce && !participant.hidden() {
+            self.participant_gone(id, last_info, reason);
+        } else {
+            self.gathered.remove(&id);
+        }
+        if participant.grants.permissions.recorder {
+            self.send_room_update();
+        }
+        self.room_counts_changed();
+        self.data_dirty = true;
+        self.snapshot_dirty |= participant.overrides != Default::default();
+        self.push_left(&participant, reason);
+        self.note_emptiness();
+    }
+
+    fn farewell(&mut self, connection: ConnectionId, reason: DisconnectReason, farewell: Farewell) {
+        if let Farewell::Leave(action) = farewell {
+            self.push(RoomOutput::Send {
+                connection,
+                message: SignalMessage::new(leave_message(reason, action)),
+            });
+        }
+        self.push(RoomOutput::Close {
+            connection,
+            reason: reason.as_str_name(),
+        });
+    }
+
+    fn push_left(&mut self, participant: &Participant, reason: DisconnectReason) {
+        self.push(RoomOutput::ParticipantLeft {
+            sid: participant.sid.clone(),
+            identity: participant.identity().clone(),
+            reason,
+            was_active: participant.was_active,
+        });
+    }
+
+    /// Starts the clock of an empty room. Agents and recorders keep no room open.
+    fn note_emptiness(&mut self) {
+        if self.participants.values().any(|p| !p.is_dependent())
+            || self.empty_since_unix_ms.is_some()
+        {
+            return;
+        }
+        self.empty_since_unix_ms = Some(self.unix_ms());
+        self.timers.set(
+            TimerKind::Empty,
+            self.now + self.config.settings.departure_timeout,
+        );
+        self.snapshot_dirty = true;
+    }
+
+    /// Ends the room. Publishers go first, so that those who watch them come back to find them.
+    pub(crate) fn end(&mut self, reason: EndReason) {
+        let (word, action) = match reason {
+            EndReason::Deleted => (DisconnectReason::RoomDeleted, Action::Disconnect),
+            EndReason::Closed => (DisconnectReason::RoomClosed, Action::Disconnect),
+            EndReason::Moved => (DisconnectReason::Migration, Action::Reconnect),
+            EndReason::Fenced => (DisconnectReason::StateMismatch, Action::Reconnect),
+            EndReason::Shutdown => (DisconnectReason::ServerShutdown, Action::Reconnect),
+        };
+        self.ended = true;
+        self.timers.clear_all();
+        let mut leaving: Vec<_> = std::mem::take(&mut self.participants)
+            .into_values()
+            .collect();
+        leaving.sort_by_key(|participant| participant.tracks.is_empty());
+        for participant in &leaving {
+            if let Some(connection) = participant.connection() {
+                self.farewell(connection, word, Farewell::Leave(action));
+            }
+            self.push_left(participant, word);
+        }
+        for shard in std::mem::take(&mut self.shards) {
+            self.push(RoomOutput::Shard {
+                shard,
+                command: ShardCommand::CloseRoom,
+            });
+        }
+        self.by_identity.clear();
+        self.by_connection.clear();
+        self.by_transport.clear();
+        self.tracks.clear();
+        self.track_by_sid.clear();
+        self.subscriptions.clear();
+        self.push(RoomOutput::Ended(reason));
+    }
+}

@@ -1,0 +1,670 @@
+//! Publishing: a request by message and a section by description, in either order, make a track.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use livekit_protocol::{
+    self as proto, request_response::Reason, request_response::Request, signal_response::Message,
+};
+use plenum_negotiation::{AudioPolicy, Receiver};
+use plenum_types::{
+    Codec, MediaKind, Mid, ParticipantId, ShardCommand, SubscriptionId, Timestamp, TrackId,
+    TrackSid,
+};
+use prost::Message as _;
+
+use crate::{Room, sids, timers::TimerKind, track_info};
+
+/// Bytes of one AddTrackRequest: three layers, names and ids take a few hundred.
+const MAX_REQUEST_BYTES: usize = 16 * 1024;
+/// A request that got no section in this time gives its place to another when places are short.
+const PENDING_KEPT: Duration = Duration::from_secs(60);
+/// How long a section whose track id is in no request waits for that request (clients send both at once) before it goes to
+/// the oldest request of its kind.
+const MATCH_BY_KIND_AFTER: Duration = Duration::from_millis(300);
+
+/// A request that waits for its section. Its `TrackInfo` has been announced to the client.
+#[derive(Debug)]
+pub(crate) struct PendingTrack {
+    pub(crate) cids: Vec<String>,
+    pub(crate) kind: MediaKind,
+    pub(crate) info: proto::TrackInfo,
+    since: Timestamp,
+}
+
+/// A section that waits for its request.
+#[derive(Debug)]
+pub(crate) struct UnmatchedReceiver {
+    receiver: Receiver,
+    since: Timestamp,
+}
+
+/// A published track.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) sid: TrackSid,
+    pub(crate) publisher: ParticipantId,
+    pub(crate) kind: MediaKind,
+    pub(crate) codec: Codec,
+    pub(crate) info: proto::TrackInfo,
+    /// Client's names for it.
+    cids: Vec<String>,
+    receiver: Receiver,
+    pub(crate) subscribers: BTreeMap<ParticipantId, SubscriptionId>,
+    pub(crate) told_subscribed: bool,
+}
+
+impl Track {
+    pub(crate) fn stereo(&self) -> bool {
+        track_info::is_stereo(&self.info)
+    }
+}
+
+impl Room {
+    /// The client announces a track.
+    pub(crate) fn add_track(&mut self, id: ParticipantId, mut request: proto::AddTrackRequest) {
+        if let Err((reason, text)) = self.check_add_track(id, &request) {
+            return self.refuse_request(id, 0, reason, text, Some(Request::AddTrack(request)));
+        }
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        if participant
+            .pending
+            .iter()
+            .any(|pending| pending.cids.contains(&request.cid))
+        {
+            participant.queued.push_back(request.clone());
+            return self.refuse_request(
+                id,
+                0,
+                Reason::Queued,
+                "a track with this cid waits for its media",
+                Some(Request::AddTrack(request)),
+            );
+        }
+        let Some(kind) = track_info::kind_of(&request) else {
+            return;
+        };
+        let source = proto::TrackSource::try_from(request.source).unwrap_or_default();
+        let muted_by_api = participant
+            .overrides
+            .muted_sources
+            .contains(&request.source);
+        let must_mute = muted_by_api && !request.muted;
+        request.muted |= muted_by_api;
+        let sid = sids::track_sid(&mut self.rng, kind, source);
+        let version = self.track_version();
+        let info = track_info::from_request(&request, kind, &sid, version);
+        let mut cids = vec![request.cid.clone()];
+        cids.extend(
+            request
+                .simulcast_codecs
+                .iter()
+                .map(|codec| codec.cid.clone())
+                .filter(|cid| !cid.is_empty() && *cid != request.cid),
+        );
+        let pending = PendingTrack {
+            cids,
+            kind,
+            info: info.clone(),
+            since: self.now,
+        };
+        if let Some(participant) = self.participants.get_mut(&id) {
+            participant.pending.push(pending);
+        }
+        self.send(
+            id,
+            Message::TrackPublished(proto::TrackPublishedResponse {
+                cid: request.cid,
+                track: Some(info),
+            }),
+        );
+        if must_mute {
+            self.send(
+                id,
+                Message::Mute(proto::MuteTrackRequest {
+                    sid: sid.to_string(),
+                    muted: true,
+                }),
+            );
+        }
+        self.match_by_cid(id);
+    }
+
+    fn check_add_track(
+        &mut self,
+        id: ParticipantId,
+        request: &proto::AddTrackRequest,
+    ) -> Result<(), (Reason, &'static str)> {
+        let now = self.now;
+        let limits = self.config.limits.clone();
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return Err((Reason::NotFound, "no such participant"));
+        };
+        let source = proto::TrackSource::try_from(request.source).unwrap_or_default();
+        if !participant.grants.permissions.may_publish(source) {
+            return Err((
+                Reason::NotAllowed,
+                "the token doesn't allow to publish this source",
+            ));
+        }
+        if track_info::kind_of(request).is_none() {
+            return Err((Reason::UnsupportedType, "tracks are audio or video"));
+        }
+        if !request.sid.is_empty() {
+            // A second codec for a track is only ever sent when the server asks for one.
+            return Err((Reason::NotFound, "no second codec was asked for"));
+        }
+        if request.cid.is_empty() {
+            return Err((Reason::InvalidRequest, "the request has no cid"));
+        }
+        if request.encoded_len() > MAX_REQUEST_BYTES || request.name.len() > limits.name_bytes {
+            return Err((Reason::LimitExceeded, "the request is too long"));
+        }
+        let mut waiting = participant.pending.len() + participant.queued.len();
+        if waiting >= limits.pending_tracks {
+            participant
+                .pending
+                .retain(|pending| now.saturating_since(pending.since) < PENDING_KEPT);
+            waiting = participant.pending.len() + participant.queued.len();
+        }
+        if waiting >= limits.pending_tracks
+            || waiting + participant.tracks.len() >= limits.tracks_per_participant
+        {
+            return Err((
+                Reason::LimitExceeded,
+                "the participant publishes as many tracks as it may",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The client's description has new sections on which it sends.
+    pub(crate) fn sections_added(&mut self, id: ParticipantId, receivers: Vec<Receiver>) {
+        let now = self.now;
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        participant
+            .unmatched
+            .extend(receivers.into_iter().map(|receiver| UnmatchedReceiver {
+                receiver,
+                since: now,
+            }));
+        self.republish(id);
+        self.match_by_cid(id);
+    }
+
+    /// Sections whose parameters changed.
+    pub(crate) fn sections_changed(&mut self, id: ParticipantId, receivers: Vec<Receiver>) {
+        for receiver in receivers {
+            let Some(participant) = self.participants.get_mut(&id) else {
+                return;
+            };
+            let shard = participant.shard;
+            if let Some(&track) = participant.tracks.get(&receiver.params.mid) {
+                let params = receiver.params.clone();
+                if let Some(published) = self.tracks.get_mut(&track) {
+                    published.receiver = receiver;
+                }
+                self.command(
+                    shard,
+                    ShardCommand::UpdateTrack {
+                        track,
+                        receiver: params,
+                    },
+                );
+            } else if let Some(unmatched) = participant
+                .unmatched
+                .iter_mut()
+                .find(|unmatched| unmatched.receiver.params.mid == receiver.params.mid)
+            {
+                unmatched.receiver = receiver;
+            }
+        }
+    }
+
+    /// Sections on which the client no longer sends: their tracks are unpublished.
+    pub(crate) fn sections_removed(&mut self, id: ParticipantId, mids: &[Mid]) {
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        participant
+            .unmatched
+            .retain(|unmatched| !mids.contains(&unmatched.receiver.params.mid));
+        let tracks: Vec<_> = mids
+            .iter()
+            .filter_map(|mid| participant.tracks.get(mid).copied())
+            .collect();
+        self.unpublish(id, &tracks);
+    }
+
+    /// A client that stops and starts a track between two offers leaves its section as it is: the old track ends and the
+    /// section waits for the new request.
+    fn republish(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get(&id) else {
+            return;
+        };
+        let replaced: Vec<_> = participant
+            .tracks
+            .values()
+            .copied()
+            .filter(|track| {
+                self.tracks.get(track).is_some_and(|published| {
+                    participant
+                        .pending
+                        .iter()
+                        .any(|pending| pending.cids.first() == published.cids.first())
+                })
+            })
+            .collect();
+        let now = self.now;
+        for track in &replaced {
+            if let Some(receiver) = self.tracks.get(track).map(|t| t.receiver.clone())
+                && let Some(participant) = self.participants.get_mut(&id)
+            {
+                participant.unmatched.push(UnmatchedReceiver {
+                    receiver,
+                    since: now,
+                });
+            }
+        }
+        self.unpublish(id, &replaced);
+    }
+
+    /// Rules 1 and 2 of protocol.md 5.2; what they leave waits for rule 3.
+    pub(crate) fn match_by_cid(&mut self, id: ParticipantId) {
+        loop {
+            let Some(participant) = self.participants.get_mut(&id) else {
+                return;
+            };
+            let found = participant
+                .unmatched
+                .iter()
+                .enumerate()
+                .find_map(|(index, unmatched)| {
+                    let cid = unmatched.receiver.cid.as_ref()?;
+                    let pending = participant.pending.iter().position(|pending| {
+                        pending.kind == unmatched.receiver.params.kind && pending.cids.contains(cid)
+                    })?;
+                    Some((index, pending))
+                });
+            let Some((unmatched, pending)) = found else {
+                break;
+            };
+            let receiver = participant.unmatched.remove(unmatched).receiver;
+            let pending = participant.pending.remove(pending);
+            self.publish(id, pending, receiver);
+        }
+        self.schedule_match_by_kind(id);
+    }
+
+    fn schedule_match_by_kind(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get(&id) else {
+            return;
+        };
+        let candidate = participant.unmatched.iter().find(|unmatched| {
+            participant
+                .pending
+                .iter()
+                .any(|pending| pending.kind == unmatched.receiver.params.kind)
+        });
+        let Some(candidate) = candidate else {
+            self.timers.clear(TimerKind::Match(id));
+            return;
+        };
+        // Firefox writes track ids of its own, and a section may have none: nothing better will come.
+        let hopeless = candidate.receiver.cid.is_none()
+            || participant.client.browser.eq_ignore_ascii_case("firefox");
+        if hopeless {
+            self.match_by_kind(id);
+        } else {
+            let at = candidate.since + MATCH_BY_KIND_AFTER;
+            self.timers.set(TimerKind::Match(id), at);
+        }
+    }
+
+    /// Rule 3: the oldest request of the same kind.
+    pub(crate) fn match_by_kind(&mut self, id: ParticipantId) {
+        self.timers.clear(TimerKind::Match(id));
+        loop {
+            let Some(participant) = self.participants.get_mut(&id) else {
+                return;
+            };
+            let found = participant
+                .unmatched
+                .iter()
+                .enumerate()
+                .find_map(|(index, unmatched)| {
+                    let pending = participant
+                        .pending
+                        .iter()
+                        .position(|pending| pending.kind == unmatched.receiver.params.kind)?;
+                    Some((index, pending))
+                });
+            let Some((unmatched, pending)) = found else {
+                return;
+            };
+            let receiver = participant.unmatched.remove(unmatched).receiver;
+            let pending = participant.pending.remove(pending);
+            self.publish(id, pending, receiver);
+        }
+    }
+
+    /// Request and section are there.
+    fn publish(&mut self, id: ParticipantId, pending: PendingTrack, receiver: Receiver) {
+        let Some(codec) = receiver.params.codecs.first().map(|codec| codec.codec) else {
+            return;
+        };
+        let track = TrackId(self.allocate_id());
+        let sid = TrackSid::from(pending.info.sid.as_str());
+        let mut info = pending.info;
+        track_info::complete(&mut info, codec, &receiver);
+        info.version = Some(self.track_version());
+        let muted = info.muted;
+        let policy = AudioPolicy {
+            dtx: !track_info::no_dtx(&info),
+            stereo: track_info::is_stereo(&info),
+        };
+        let mid = receiver.params.mid.clone();
+        let params = receiver.params.clone();
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        let shard = participant.shard;
+        let first = participant.tracks.is_empty();
+        let Some(leg) = participant.peer.answerer() else {
+            return;
+        };
+        let transport = leg.transport;
+        if pending.kind == MediaKind::Audio {
+            leg.negotiation.set_audio_policy(&mid, policy);
+        }
+        participant.tracks.insert(mid, track);
+        self.tracks.insert(
+            track,
+            Track {
+                sid: sid.clone(),
+                publisher: id,
+                kind: pending.kind,
+                codec,
+                info,
+                cids: pending.cids,
+                receiver,
+                subscribers: BTreeMap::new(),
+                told_subscribed: false,
+            },
+        );
+        self.track_by_sid.insert(sid.clone(), track);
+        self.command(
+            shard,
+            ShardCommand::AddTrack {
+                track,
+                transport,
+                participant: id,
+                receiver: params,
+            },
+        );
+        if muted {
+            self.command(shard, ShardCommand::SetTrackMuted { track, muted });
+        }
+        if first {
+            self.room_counts_changed();
+        }
+        // Everyone hears of the track before any description has it (protocol.md 12.17).
+        self.participant_changed(id);
+        self.forget_unknown(&sid);
+        self.reconcile_track(track);
+        self.unqueue(id);
+    }
+
+    /// The next request under a `cid` that is free again.
+    fn unqueue(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        let free = participant.queued.iter().position(|request| {
+            !participant
+                .pending
+                .iter()
+                .any(|pending| pending.cids.contains(&request.cid))
+        });
+        if let Some(request) = free.and_then(|index| participant.queued.remove(index)) {
+            self.add_track(id, request);
+        }
+    }
+
+    /// Ends tracks of a participant, and tells everyone.
+    pub(crate) fn unpublish(&mut self, id: ParticipantId, tracks: &[TrackId]) {
+        if tracks.is_empty() {
+            return;
+        }
+        for track in tracks {
+            self.drop_track(*track);
+        }
+        self.room_counts_changed();
+        self.participant_changed(id);
+    }
+
+    /// Ends a track with its subscriptions; nobody is told.
+    pub(crate) fn drop_track(&mut self, track: TrackId) {
+        let Some(published) = self.tracks.get(&track) else {
+            return;
+        };
+        let publisher = published.publisher;
+        let subscriptions: Vec<_> = published.subscribers.values().copied().collect();
+        for subscription in subscriptions {
+            self.drop_subscription(subscription);
+        }
+        let Some(published) = self.tracks.remove(&track) else {
+            return;
+        };
+        self.track_by_sid.remove(&published.sid);
+        if let Some(participant) = self.participants.get_mut(&publisher) {
+            participant.tracks.retain(|_, other| *other != track);
+            let shard = participant.shard;
+            self.command(shard, ShardCommand::RemoveTrack { track });
+        }
+        for participant in self.participants.values_mut() {
+            participant.denied.remove(&track);
+            participant.refused.remove(&track);
+            participant.interest.explicit.remove(&published.sid);
+            participant.track_settings.remove(&published.sid);
+        }
+    }
+
+    /// Takes tracks from a participant that may not publish them any more.
+    pub(crate) fn revoke_tracks(&mut self, id: ParticipantId) {
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        let permissions = participant.grants.permissions.clone();
+        let allowed = |source: i32| {
+            permissions.may_publish(proto::TrackSource::try_from(source).unwrap_or_default())
+        };
+        participant.pending.retain(|p| allowed(p.info.source));
+        participant.queued.retain(|request| allowed(request.source));
+        let revoked: Vec<_> = participant
+            .tracks
+            .values()
+            .copied()
+            .filter(|track| {
+                self.tracks
+                    .get(track)
+                    .is_some_and(|published| !allowed(published.info.source))
+            })
+            .collect();
+        for track in &revoked {
+            if let Some(track_sid) = self.tracks.get(track).map(|t| t.sid.to_string()) {
+                self.send(
+                    id,
+                    Message::TrackUnpublished(proto::TrackUnpublishedResponse { track_sid }),
+                );
+            }
+            self.drop_track(*track);
+        }
+        if !revoked.is_empty() {
+            self.room_counts_changed();
+        }
+    }
+
+    /// The client has muted or unmuted a track. It is not told so again.
+    pub(crate) fn client_mute(&mut self, id: ParticipantId, request: proto::MuteTrackRequest) {
+        if !self.set_muted(id, &request.sid, request.muted) {
+            return self.refuse_request(
+                id,
+                0,
+                Reason::NotFound,
+                "no such track",
+                Some(Request::Mute(request)),
+            );
+        }
+        if !request.muted {
+            self.forget_muted_source(id, &request.sid);
+        }
+    }
+
+    /// An unmuted track is not muted again when it is published anew.
+    pub(crate) fn forget_muted_source(&mut self, id: ParticipantId, sid: &str) {
+        let Some(source) = self
+            .track_by_sid
+            .get(sid)
+            .and_then(|track| self.tracks.get(track))
+            .map(|track| track.info.source)
+        else {
+            return;
+        };
+        if let Some(participant) = self.participants.get_mut(&id) {
+            let muted = &mut participant.overrides.muted_sources;
+            let before = muted.len();
+            muted.retain(|other| *other != source);
+            self.snapshot_dirty |= before != muted.len();
+        }
+    }
+
+    /// Whether there is such a track of this participant.
+    pub(crate) fn set_muted(&mut self, id: ParticipantId, sid: &str, muted: bool) -> bool {
+        let version = self.track_version();
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return false;
+        };
+        let shard = participant.shard;
+        if let Some(pending) = participant.pending.iter_mut().find(|p| p.info.sid == sid) {
+            pending.info.muted = muted;
+            return true;
+        }
+        let Some(&track) = self.track_by_sid.get(sid) else {
+            return false;
+        };
+        let Some(published) = self.tracks.get_mut(&track) else {
+            return false;
+        };
+        if published.publisher != id {
+            return false;
+        }
+        if published.info.muted != muted {
+            published.info.muted = muted;
+            published.info.version = Some(version);
+            self.command(shard, ShardCommand::SetTrackMuted { track, muted });
+            self.participant_changed(id);
+        }
+        true
+    }
+
+    pub(crate) fn update_audio_track(
+        &mut self,
+        id: ParticipantId,
+        request: proto::UpdateLocalAudioTrack,
+    ) {
+        let features = request.features.clone();
+        let known = self.change_track_info(id, &request.track_sid, |info| {
+            track_info::set_audio_features(info, features);
+        });
+        if !known {
+            self.refuse_request(
+                id,
+                0,
+                Reason::NotFound,
+                "no such track",
+                Some(Request::UpdateAudioTrack(request)),
+            );
+        }
+    }
+
+    pub(crate) fn update_video_track(
+        &mut self,
+        id: ParticipantId,
+        request: &proto::UpdateLocalVideoTrack,
+    ) {
+        let known = self.change_track_info(id, &request.track_sid, |info| {
+            track_info::set_dimensions(info, request.width, request.height);
+        });
+        if !known {
+            self.refuse_request(
+                id,
+                0,
+                Reason::NotFound,
+                "no such track",
+                Some(Request::UpdateVideoTrack(request.clone())),
+            );
+        }
+    }
+
+    fn change_track_info(
+        &mut self,
+        id: ParticipantId,
+        sid: &str,
+        change: impl FnOnce(&mut proto::TrackInfo),
+    ) -> bool {
+        let version = self.track_version();
+        if let Some(pending) = self
+            .participants
+            .get_mut(&id)
+            .and_then(|p| p.pending.iter_mut().find(|p| p.info.sid == sid))
+        {
+            change(&mut pending.info);
+            return true;
+        }
+        let Some(published) = self
+            .track_by_sid
+            .get(sid)
+            .and_then(|track| self.tracks.get_mut(track))
+            .filter(|published| published.publisher == id)
+        else {
+            return false;
+        };
+        change(&mut published.info);
+        published.info.version = Some(version);
+        self.participant_changed(id);
+        true
+    }
+
+    fn track_version(&self) -> proto::TimedVersion {
+        proto::TimedVersion {
+            unix_micro: i64::try_from(self.config.wall.unix_nanos(self.now) / 1000)
+                .unwrap_or(i64::MAX),
+            ticks: 0,
+        }
+    }
+
+    /// Says why a request isn't granted, with the request itself, by which clients recognise it.
+    pub(crate) fn refuse_request(
+        &mut self,
+        to: ParticipantId,
+        request_id: u32,
+        reason: Reason,
+        text: &str,
+        request: Option<Request>,
+    ) {
+        self.send(
+            to,
+            Message::RequestResponse(proto::RequestResponse {
+                request_id,
+                reason: reason as i32,
+                message: text.to_owned(),
+                request,
+            }),
+        );
+    }
+}

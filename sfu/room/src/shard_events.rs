@@ -1,0 +1,106 @@
+//! What Shards report.
+
+use livekit_protocol::DisconnectReason;
+use plenum_types::{FailureCause, ShardEvent, ShardId, TransportId, TransportState};
+
+use crate::{Room, RoomOutput, participant::Phase, timers::TimerKind};
+
+impl Room {
+    pub(crate) fn shard_event(&mut self, shard: ShardId, event: ShardEvent) {
+        match event {
+            ShardEvent::TransportState { transport, state } => {
+                if !self.is_on(transport, shard) {
+                    return;
+                }
+                match state {
+                    TransportState::Connected { .. } => self.transport_connected(transport),
+                    // The client sees it too, and restarts ICE.
+                    TransportState::Disconnected => {}
+                    TransportState::Failed(cause) => self.transport_failed(transport, cause),
+                }
+            }
+            ShardEvent::SubscriptionStarted { subscription } => {
+                self.subscription_started(subscription);
+            }
+            ShardEvent::Speakers(levels) => self.speakers_changed(&levels),
+            ShardEvent::DataProgress {
+                participant,
+                last_sequence,
+            } => {
+                if let Some(participant) = self.participants.get_mut(&participant) {
+                    participant.last_data_sequence = last_sequence;
+                }
+            }
+            ShardEvent::LinkQuality { transport, quality } => {
+                if let Some(participant) = self
+                    .by_transport
+                    .get(&transport)
+                    .and_then(|id| self.participants.get_mut(id))
+                {
+                    participant.link.insert(transport, quality);
+                }
+            }
+            ShardEvent::DataOverflow { transport } => {
+                if self.is_on(transport, shard)
+                    && let Some(&id) = self.by_transport.get(&transport)
+                {
+                    self.lose(id, DisconnectReason::StateMismatch);
+                }
+            }
+            // Live layers concern the Shard, which picks among them; channels are the client's to open.
+            ShardEvent::LayerLive { .. }
+            | ShardEvent::LayerSilent { .. }
+            | ShardEvent::DataChannelOpen { .. } => {}
+        }
+    }
+
+    fn is_on(&self, transport: TransportId, shard: ShardId) -> bool {
+        self.by_transport
+            .get(&transport)
+            .and_then(|id| self.participants.get(id))
+            .is_some_and(|participant| participant.shard == shard)
+    }
+
+    fn transport_connected(&mut self, transport: TransportId) {
+        let Some(&id) = self.by_transport.get(&transport) else {
+            return;
+        };
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        let becomes_active = participant.peer.primary() == Some(transport);
+        if let Phase::Joined(connection) = participant.phase
+            && becomes_active
+        {
+            participant.phase = Phase::Active(connection);
+            participant.was_active = true;
+            let sid = participant.sid.clone();
+            let identity = participant.identity().clone();
+            self.timers.clear(TimerKind::Join(id));
+            self.participant_changed(id);
+            self.push(RoomOutput::ParticipantActive { sid, identity });
+        }
+    }
+
+    /// A failed Transport is gone from its Shard: the session can't go on, its client starts over.
+    fn transport_failed(&mut self, transport: TransportId, cause: FailureCause) {
+        let Some(&id) = self.by_transport.get(&transport) else {
+            return;
+        };
+        if let Some(participant) = self.participants.get(&id) {
+            tracing::info!(
+                room = %self.config.sid,
+                participant = %participant.sid,
+                ?cause,
+                "transport failed"
+            );
+        }
+        match cause {
+            FailureCause::Closed => self.lose_silently(id, DisconnectReason::ConnectionTimeout),
+            FailureCause::IceTimeout => self.lose(id, DisconnectReason::ConnectionTimeout),
+            FailureCause::Dtls | FailureCause::Fingerprint => {
+                self.lose(id, DisconnectReason::MediaFailure);
+            }
+        }
+    }
+}

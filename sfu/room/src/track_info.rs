@@ -1,0 +1,209 @@
+//! `livekit.TrackInfo`: from what a client announces, completed by what it negotiates.
+#![allow(deprecated)] // old clients read the deprecated fields
+
+use livekit_protocol::{self as proto, AudioTrackFeature, VideoQuality, video_layer::Mode};
+use plenum_negotiation::Receiver;
+use plenum_types::{Codec, MediaKind, TrackSid};
+
+/// Layers and codecs of one track that are kept.
+const MAX_LAYERS: usize = 4;
+
+/// What a request announces; `None` for data.
+pub(crate) fn kind_of(request: &proto::AddTrackRequest) -> Option<MediaKind> {
+    match proto::TrackType::try_from(request.r#type) {
+        Ok(proto::TrackType::Audio) => Some(MediaKind::Audio),
+        Ok(proto::TrackType::Video) => Some(MediaKind::Video),
+        Ok(proto::TrackType::Data) | Err(_) => None,
+    }
+}
+
+/// What is known before any media.
+pub(crate) fn from_request(
+    request: &proto::AddTrackRequest,
+    kind: MediaKind,
+    sid: &TrackSid,
+    version: proto::TimedVersion,
+) -> proto::TrackInfo {
+    let codec = request.simulcast_codecs.first();
+    let mut layers = match codec {
+        Some(codec) if !codec.layers.is_empty() => codec.layers.clone(),
+        _ => request.layers.clone(),
+    };
+    layers.truncate(MAX_LAYERS);
+    layers.sort_by_key(|layer| layer.quality);
+    let mime_type = codec
+        .filter(|codec| !codec.codec.is_empty())
+        .map(|codec| mime(kind, &codec.codec))
+        .unwrap_or_default();
+    let stream = if request.stream.is_empty() {
+        match proto::TrackSource::try_from(request.source) {
+            Ok(proto::TrackSource::Camera | proto::TrackSource::Microphone) => "camera",
+            Ok(proto::TrackSource::ScreenShare | proto::TrackSource::ScreenShareAudio) => {
+                "screen_share"
+            }
+            _ => "",
+        }
+        .to_owned()
+    } else {
+        request.stream.clone()
+    };
+    let mut info = proto::TrackInfo {
+        sid: sid.to_string(),
+        r#type: request.r#type,
+        name: request.name.clone(),
+        muted: request.muted,
+        width: request.width,
+        height: request.height,
+        simulcast: kind == MediaKind::Video && layers.len() > 1,
+        disable_dtx: false,
+        source: request.source,
+        layers,
+        mime_type,
+        mid: String::new(),
+        codecs: Vec::new(),
+        stereo: false,
+        disable_red: request.disable_red,
+        encryption: request.encryption,
+        stream,
+        version: Some(version),
+        audio_features: Vec::new(),
+        backup_codec_policy: request.backup_codec_policy,
+        packet_trailer_features: request.packet_trailer_features.clone(),
+    };
+    if kind == MediaKind::Audio {
+        let mut features = request.audio_features.clone();
+        if request.stereo {
+            features.push(AudioTrackFeature::TfStereo as i32);
+        }
+        if request.disable_dtx {
+            features.push(AudioTrackFeature::TfNoDtx as i32);
+        }
+        set_audio_features(&mut info, features);
+    }
+    set_codec(&mut info, &request.cid);
+    info
+}
+
+fn mime(kind: MediaKind, codec: &str) -> String {
+    let known = [Codec::Opus, Codec::Vp8]
+        .into_iter()
+        .find(|known| {
+            known.kind() == kind
+                && known
+                    .mime()
+                    .split_once('/')
+                    .is_some_and(|(_, name)| name.eq_ignore_ascii_case(codec))
+        })
+        .map(Codec::mime);
+    match (known, kind) {
+        (Some(mime), _) => mime.to_owned(),
+        (None, MediaKind::Audio) => format!("audio/{codec}"),
+        (None, MediaKind::Video) => format!("video/{codec}"),
+    }
+}
+
+/// Adds what the description says.
+pub(crate) fn complete(info: &mut proto::TrackInfo, codec: Codec, receiver: &Receiver) {
+    codec.mime().clone_into(&mut info.mime_type);
+    info.mid = receiver.params.mid.to_string();
+    if codec.kind() == MediaKind::Video {
+        let encodings = &receiver.params.encodings;
+        info.simulcast = encodings.len() > 1;
+        if info.layers.is_empty() {
+            info.layers = layers_by_halving(encodings.len(), info.width, info.height);
+        }
+        for (layer, encoding) in info.layers.iter_mut().zip(encodings) {
+            layer.spatial_layer = i32::from(encoding.spatial);
+            layer.rid = encoding
+                .rid
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            layer.ssrc = encoding.ssrc.map_or(0, |ssrc| ssrc.0);
+            layer.repair_ssrc = encoding.rtx_ssrc.map_or(0, |ssrc| ssrc.0);
+        }
+    }
+    let cid = info
+        .codecs
+        .first()
+        .map(|codec| codec.cid.clone())
+        .unwrap_or_default();
+    set_codec(info, &cid);
+    if let (Some(codec), Some(sdp_cid)) = (info.codecs.first_mut(), &receiver.cid) {
+        codec.sdp_cid.clone_from(sdp_cid);
+    }
+}
+
+/// What browsers send when nobody says otherwise: each layer has half the width and height of the next.
+fn layers_by_halving(count: usize, width: u32, height: u32) -> Vec<proto::VideoLayer> {
+    let qualities: &[VideoQuality] = match count {
+        0 | 1 => &[VideoQuality::High],
+        2 => &[VideoQuality::Low, VideoQuality::Medium],
+        _ => &[VideoQuality::Low, VideoQuality::Medium, VideoQuality::High],
+    };
+    qualities
+        .iter()
+        .enumerate()
+        .map(|(index, quality)| {
+            let halvings = qualities.len() - 1 - index;
+            proto::VideoLayer {
+                quality: *quality as i32,
+                width: width >> halvings,
+                height: height >> halvings,
+                ..Default::default()
+            }
+        })
+        .collect()
+}
+
+fn set_codec(info: &mut proto::TrackInfo, cid: &str) {
+    info.codecs = vec![proto::SimulcastCodecInfo {
+        mime_type: info.mime_type.clone(),
+        mid: info.mid.clone(),
+        cid: cid.to_owned(),
+        layers: info.layers.clone(),
+        video_layer_mode: if info.r#type == proto::TrackType::Video as i32 {
+            Mode::OneSpatialLayerPerStream as i32
+        } else {
+            Mode::Unused as i32
+        },
+        sdp_cid: String::new(),
+    }];
+}
+
+/// Features, and the older fields that say the same.
+pub(crate) fn set_audio_features(info: &mut proto::TrackInfo, mut features: Vec<i32>) {
+    features.retain(|feature| AudioTrackFeature::try_from(*feature).is_ok());
+    features.sort_unstable();
+    features.dedup();
+    info.stereo = features.contains(&(AudioTrackFeature::TfStereo as i32));
+    info.disable_dtx = features.contains(&(AudioTrackFeature::TfNoDtx as i32));
+    info.audio_features = features;
+}
+
+/// A new size; layers keep their share of it.
+pub(crate) fn set_dimensions(info: &mut proto::TrackInfo, width: u32, height: u32) {
+    let (old_width, old_height) = (info.width, info.height);
+    info.width = width;
+    info.height = height;
+    let scale = |value: u32, new: u32, old: u32| {
+        if old == 0 {
+            return value;
+        }
+        let scaled = u64::from(value) * u64::from(new) / u64::from(old);
+        u32::try_from(scaled).unwrap_or(u32::MAX)
+    };
+    let codecs = info.codecs.iter_mut().flat_map(|codec| &mut codec.layers);
+    for layer in info.layers.iter_mut().chain(codecs) {
+        layer.width = scale(layer.width, width, old_width);
+        layer.height = scale(layer.height, height, old_height);
+    }
+}
+
+pub(crate) fn is_stereo(info: &proto::TrackInfo) -> bool {
+    info.stereo
+}
+
+pub(crate) fn no_dtx(info: &proto::TrackInfo) -> bool {
+    info.disable_dtx
+}
