@@ -35,7 +35,12 @@ pub(crate) enum Body {
     Media(Box<MediaSection>),
     Data,
     /// Media in codecs that we don't know.
-    Refused(RefusedText),
+    Refused {
+        kind: MediaKind,
+        /// The client's.
+        direction: Direction,
+        text: RefusedText,
+    },
     /// Stopped by the client, or of no use to us.
     Rejected(Rejected),
 }
@@ -90,13 +95,17 @@ impl Section {
                 let codecs = common_codecs(media, kind, enabled);
                 protocol.map(|protocol| {
                     if codecs.is_empty() {
-                        Body::Refused(RefusedText {
-                            kind: media.kind_text.into(),
-                            protocol: protocol.into(),
-                            format: first_format(media),
-                            rtpmap: media.first_format.0.into(),
-                            parameters: media.first_format.1.into(),
-                        })
+                        Body::Refused {
+                            kind,
+                            direction: media.direction,
+                            text: RefusedText {
+                                kind: media.kind_text.into(),
+                                protocol: protocol.into(),
+                                format: first_format(media),
+                                rtpmap: media.first_format.0.into(),
+                                parameters: media.first_format.1.into(),
+                            },
+                        }
                     } else {
                         let section = MediaSection::read(media, &mid, kind, protocol, codecs);
                         Body::Media(Box::new(section))
@@ -121,6 +130,21 @@ impl Section {
     /// It has a part in the transport.
     pub(crate) const fn is_in_use(&self) -> bool {
         !matches!(self.body, Body::Rejected(_))
+    }
+
+    /// What the client would receive here, in codecs that we know or not.
+    pub(crate) const fn waits_for(&self) -> Option<MediaKind> {
+        let (kind, direction) = match &self.body {
+            Body::Media(media) => (media.kind, media.direction),
+            Body::Refused {
+                kind, direction, ..
+            } => (*kind, *direction),
+            Body::Data | Body::Rejected(_) => return None,
+        };
+        match direction {
+            Direction::RecvOnly => Some(kind),
+            _ => None,
+        }
     }
 
     pub(crate) fn media(&self) -> Option<&MediaSection> {
