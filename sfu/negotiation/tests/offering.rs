@@ -145,6 +145,26 @@ fn a_resume_restarts_ice() {
 }
 
 #[test]
+fn a_lost_offer_is_made_again() {
+    let mut offerer = Offerer::subscriber(local());
+    round(&mut offerer);
+    offerer.restart_ice();
+    offerer.bind(video(1)).unwrap();
+    let lost = offerer.write_offer().unwrap();
+    offerer.give_up_open_offer();
+    assert!(offerer.needs_offer());
+    let offer = offerer.write_offer().unwrap();
+    assert_eq!(offer.mid_to_track, lost.mid_to_track);
+    let late = offerer.accept_answer(&answer(&lost.sdp), lost.id);
+    assert!(matches!(late, Err(NegotiationError::WrongId { .. })));
+    let outcome = offerer
+        .accept_answer(&answer(&offer.sdp), offer.id)
+        .unwrap();
+    assert!(outcome.ice_restart.is_some());
+    assert_eq!(outcome.started.len(), 1);
+}
+
+#[test]
 fn answers_that_do_not_fit_leave_the_offer_open() {
     let mut offerer = Offerer::subscriber(local());
     assert!(matches!(

@@ -111,6 +111,19 @@ fn a_client_that_forgot_is_asked_again() {
 }
 
 #[test]
+fn a_lost_request_is_made_again() {
+    let mut answerer = Answerer::single(local());
+    exchange(&mut answerer, chromium::JOIN);
+    for subscription in 1..=4 {
+        answerer.bind(video(subscription)).unwrap();
+    }
+    assert_eq!(answerer.take_requirement(), videos(1));
+    answerer.forget_requirement();
+    assert!(answerer.needs_offer());
+    assert_eq!(answerer.take_requirement(), videos(1));
+}
+
+#[test]
 fn a_section_rests_for_one_answer_before_it_carries_another_track() {
     let mut answerer = Answerer::single(local());
     for subscription in 1..=3 {
