@@ -24,7 +24,12 @@ pub struct BreakerSettings {
 impl Default for BreakerSettings {
     /// For Redis: heartbeats come every 500 ms, so it opens after 1.5 s of refusals and is tried twice a second.
     fn default() -> Self {
-        Self { failures: 3, window: Duration::from_secs(10), pause: Duration::from_millis(400), successes: 1 }
+        Self {
+            failures: 3,
+            window: Duration::from_secs(10),
+            pause: Duration::from_millis(400),
+            successes: 1,
+        }
     }
 }
 
@@ -46,9 +51,16 @@ pub struct CircuitOpen;
 
 #[derive(Debug)]
 enum State {
-    Closed { failed_at: VecDeque<Duration> },
-    Open { since: Duration },
-    HalfOpen { probe_since: Option<Duration>, succeeded: u32 },
+    Closed {
+        failed_at: VecDeque<Duration>,
+    },
+    Open {
+        since: Duration,
+    },
+    HalfOpen {
+        probe_since: Option<Duration>,
+        succeeded: u32,
+    },
 }
 
 /// The state machine; time is an argument, on any clock that does not jump.
@@ -61,7 +73,12 @@ pub struct Breaker {
 impl Breaker {
     /// Closed.
     pub fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: State::Closed { failed_at: VecDeque::new() } }
+        Self {
+            settings,
+            state: State::Closed {
+                failed_at: VecDeque::new(),
+            },
+        }
     }
 
     /// Where it stands.
@@ -78,14 +95,20 @@ impl Breaker {
     pub fn admit(&mut self, now: Duration) -> Result<(), CircuitOpen> {
         match &mut self.state {
             State::Closed { .. } => Ok(()),
-            State::Open { since } if now.saturating_sub(*since) < self.settings.pause => Err(CircuitOpen),
-            State::Open { .. } => {
-                self.state = State::HalfOpen { probe_since: Some(now), succeeded: 0 };
-                Ok(())
-            }
-            State::HalfOpen { probe_since: Some(since), .. } if now.saturating_sub(*since) < self.settings.pause => {
+            State::Open { since } if now.saturating_sub(*since) < self.settings.pause => {
                 Err(CircuitOpen)
             }
+            State::Open { .. } => {
+                self.state = State::HalfOpen {
+                    probe_since: Some(now),
+                    succeeded: 0,
+                };
+                Ok(())
+            }
+            State::HalfOpen {
+                probe_since: Some(since),
+                ..
+            } if now.saturating_sub(*since) < self.settings.pause => Err(CircuitOpen),
             State::HalfOpen { probe_since, .. } => {
                 *probe_since = Some(now);
                 Ok(())
@@ -99,15 +122,23 @@ impl Breaker {
             State::Closed { .. } => false,
             // A call that was on its way when the circuit opened proves that the store answers.
             State::Open { .. } => {
-                self.state = State::HalfOpen { probe_since: None, succeeded: 0 };
+                self.state = State::HalfOpen {
+                    probe_since: None,
+                    succeeded: 0,
+                };
                 self.succeeded()
             }
-            State::HalfOpen { probe_since, succeeded } => {
+            State::HalfOpen {
+                probe_since,
+                succeeded,
+            } => {
                 *probe_since = None;
                 *succeeded += 1;
                 let closes = *succeeded >= self.settings.successes;
                 if closes {
-                    self.state = State::Closed { failed_at: VecDeque::new() };
+                    self.state = State::Closed {
+                        failed_at: VecDeque::new(),
+                    };
                 }
                 closes
             }
@@ -119,7 +150,10 @@ impl Breaker {
         match &mut self.state {
             State::Closed { failed_at } => {
                 failed_at.push_back(now);
-                while failed_at.front().is_some_and(|at| now.saturating_sub(*at) > self.settings.window) {
+                while failed_at
+                    .front()
+                    .is_some_and(|at| now.saturating_sub(*at) > self.settings.window)
+                {
                     failed_at.pop_front();
                 }
                 let opens = failed_at.len() >= self.settings.failures;
@@ -147,7 +181,12 @@ mod tests {
     }
 
     fn breaker() -> Breaker {
-        Breaker::new(BreakerSettings { failures: 3, window: at(10_000), pause: at(1_000), successes: 2 })
+        Breaker::new(BreakerSettings {
+            failures: 3,
+            window: at(10_000),
+            pause: at(1_000),
+            successes: 2,
+        })
     }
 
     fn opened() -> Breaker {
@@ -159,7 +198,10 @@ mod tests {
     #[test]
     fn failures_within_the_window_open_it() {
         let mut breaker = opened();
-        assert_eq!((breaker.state(), breaker.admit(at(1_019))), (BreakerState::Open, Err(CircuitOpen)));
+        assert_eq!(
+            (breaker.state(), breaker.admit(at(1_019))),
+            (BreakerState::Open, Err(CircuitOpen))
+        );
     }
 
     #[test]

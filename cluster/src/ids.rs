@@ -117,7 +117,9 @@ impl fmt::Display for Incarnation {
 }
 
 /// Counts the homes that a room has had; it only grows, even when Redis has lost what it knew (claims.md rule 1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Epoch(u64);
 
@@ -255,7 +257,10 @@ impl PoolKey {
 
     /// A key that holds something of the rooms of one bucket; its hash tag is the bucket.
     pub(crate) fn bucket_key(&self, bucket: Bucket, what: &str) -> String {
-        format!("plenum:{}:{}:{{{:02}}}:{what}", self.install, self.pool, bucket.0)
+        format!(
+            "plenum:{}:{}:{{{:02}}}:{what}",
+            self.install, self.pool, bucket.0
+        )
     }
 }
 
@@ -282,7 +287,9 @@ pub(crate) fn stable_hash(parts: &[&[u8]]) -> u64 {
 }
 
 fn hex_digit(nibble: u8) -> char {
-    char::from_digit(u32::from(nibble), 16).unwrap_or('0').to_ascii_uppercase()
+    char::from_digit(u32::from(nibble), 16)
+        .unwrap_or('0')
+        .to_ascii_uppercase()
 }
 
 fn bounded(what: &'static str, text: &str, limit: usize) -> Result<(), IdError> {
@@ -295,7 +302,10 @@ fn bounded(what: &'static str, text: &str, limit: usize) -> Result<(), IdError> 
 
 fn plain(what: &'static str, text: &str, limit: usize) -> Result<(), IdError> {
     bounded(what, text, limit)?;
-    match text.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-')) {
+    match text
+        .chars()
+        .find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-'))
+    {
         Some(character) => Err(IdError::BadCharacter { what, character }),
         None => Ok(()),
     }
@@ -321,7 +331,10 @@ mod tests {
         let pool = PoolKey::new("main", "default").unwrap();
         let room = RoomKey::new("{members}:records").unwrap();
         assert!(!room.escaped().contains(['{', '}', ':']));
-        assert!(pool.bucket_key(room.bucket(), "claims").starts_with("plenum:main:default:{"));
+        assert!(
+            pool.bucket_key(room.bucket(), "claims")
+                .starts_with("plenum:main:default:{")
+        );
         assert!(PoolKey::new("a:b", "c").is_err());
     }
 
@@ -330,7 +343,12 @@ mod tests {
         let error = RoomKey::new("x".repeat(257)).unwrap_err().to_string();
         assert!(error.contains("257") && error.contains("256"), "{error}");
         assert!(RoomKey::new("x".repeat(256)).is_ok());
-        assert!(NodeId::new("pod a").unwrap_err().to_string().contains("' '"));
+        assert!(
+            NodeId::new("pod a")
+                .unwrap_err()
+                .to_string()
+                .contains("' '")
+        );
     }
 
     #[test]

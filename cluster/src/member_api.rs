@@ -190,6 +190,9 @@ pub struct Ping {
     pub state: MemberState,
     /// Whom it has not heard, with its measure of the silence in milliseconds.
     pub silent: Vec<Silence>,
+    /// Lives whose rooms it moved in the last seconds: the receiver looks at once whether any came to it.
+    #[serde(default)]
+    pub swept: Vec<Incarnation>,
 }
 
 /// One member that the sender has not heard.
@@ -204,6 +207,9 @@ pub struct Silence {
     pub millis: u64,
     /// A fresh probe was refused or went unanswered.
     pub probe_failed: bool,
+    /// It was refused twice, 50 ms apart: the process is gone (claims.md rule 4).
+    #[serde(default)]
+    pub refused: bool,
 }
 
 /// Answer to [`Ping`].

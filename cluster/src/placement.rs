@@ -4,16 +4,17 @@
 //! ranking depends on the room and the candidate only, so that the loss of a member changes nothing for rooms that did
 //! not rank it, and spreads its own over all others. A room that has a healthy home stays there.
 
+use crate::RoomKey;
 use crate::directory::{Capacity, Holder, MemberRecord};
 use crate::ids::stable_hash;
 use crate::member_api::{Load, MemberState};
-use crate::RoomKey;
 
 /// Participants that a room is expected to bring before its member's next report: the median meeting is small, and a
 /// guess that is too high only spreads more.
 const EXPECTED_PARTICIPANTS_PER_ROOM: u32 = 4;
 /// Tracks that each of them is sent: camera and microphone of the others.
-const EXPECTED_SUBSCRIPTIONS_PER_ROOM: u32 = EXPECTED_PARTICIPANTS_PER_ROOM * (EXPECTED_PARTICIPANTS_PER_ROOM - 1) * 2;
+const EXPECTED_SUBSCRIPTIONS_PER_ROOM: u32 =
+    EXPECTED_PARTICIPANTS_PER_ROOM * (EXPECTED_PARTICIPANTS_PER_ROOM - 1) * 2;
 /// Rooms ask for two candidates: with two choices the fullest of n bins is above the mean by log log n only.
 const CHOICES: usize = 2;
 
@@ -55,8 +56,14 @@ impl Candidate {
         let more = self.placed_since;
         Load {
             rooms: self.load.rooms.saturating_add(more),
-            participants: self.load.participants.saturating_add(more.saturating_mul(EXPECTED_PARTICIPANTS_PER_ROOM)),
-            subscriptions: self.load.subscriptions.saturating_add(more.saturating_mul(EXPECTED_SUBSCRIPTIONS_PER_ROOM)),
+            participants: self
+                .load
+                .participants
+                .saturating_add(more.saturating_mul(EXPECTED_PARTICIPANTS_PER_ROOM)),
+            subscriptions: self
+                .load
+                .subscriptions
+                .saturating_add(more.saturating_mul(EXPECTED_SUBSCRIPTIONS_PER_ROOM)),
             ..self.load
         }
     }
@@ -64,15 +71,18 @@ impl Candidate {
     /// Another room fits by the member's own bounds, judged by what is there and not by what may come.
     fn has_room(&self) -> bool {
         let below = |used: u32, bound: u32| bound == 0 || used < bound;
-        below(self.load.rooms.saturating_add(self.placed_since), self.capacity.rooms)
-            && below(self.load.participants, self.capacity.participants)
+        below(
+            self.load.rooms.saturating_add(self.placed_since),
+            self.capacity.rooms,
+        ) && below(self.load.participants, self.capacity.participants)
             && below(self.load.subscriptions, self.capacity.subscriptions)
     }
 
     /// Forwarding is what costs, a participant has its own share, an empty room almost none.
     fn cost(&self) -> f64 {
         let load = self.corrected();
-        (f64::from(load.subscriptions) + f64::from(load.participants) + f64::from(load.rooms)) / self.weight()
+        (f64::from(load.subscriptions) + f64::from(load.participants) + f64::from(load.rooms))
+            / self.weight()
     }
 
     /// Weighted rendezvous score (Schindelhauer and Schomaker): -weight / ln(u), the highest wins.
@@ -94,7 +104,9 @@ pub enum NoPlace {
         members: usize,
     },
     /// All are at their bounds.
-    #[error("all {serving} serving members are at capacity; raise the capacity or scale the pool up")]
+    #[error(
+        "all {serving} serving members are at capacity; raise the capacity or scale the pool up"
+    )]
     AtCapacity {
         /// Serving ones.
         serving: usize,
@@ -110,7 +122,9 @@ pub struct Placement {
 impl Placement {
     /// Over these members. Leave out members that are suspected.
     pub fn new(candidates: impl IntoIterator<Item = Candidate>) -> Self {
-        Self { candidates: candidates.into_iter().collect() }
+        Self {
+            candidates: candidates.into_iter().collect(),
+        }
     }
 
     /// The home for a room: `present` if it is among the candidates and keeps its rooms, else one chosen anew.
@@ -137,15 +151,25 @@ impl Placement {
                 }
             }
         }
-        let cost = |index: usize| self.candidates.get(index).map_or(f64::INFINITY, Candidate::cost);
+        let cost = |index: usize| {
+            self.candidates
+                .get(index)
+                .map_or(f64::INFINITY, Candidate::cost)
+        };
         // min_by keeps the first of equals, which is the one that ranks higher.
-        let chosen = best.iter().flatten().map(|(_, index)| *index).min_by(|a, b| cost(*a).total_cmp(&cost(*b)));
+        let chosen = best
+            .iter()
+            .flatten()
+            .map(|(_, index)| *index)
+            .min_by(|a, b| cost(*a).total_cmp(&cost(*b)));
         match chosen.and_then(|index| self.candidates.get_mut(index)) {
             Some(home) => {
                 home.placed_since = home.placed_since.saturating_add(1);
                 Ok(home.holder.clone())
             }
-            None if serving == 0 => Err(NoPlace::NobodyServes { members: self.candidates.len() }),
+            None if serving == 0 => Err(NoPlace::NobodyServes {
+                members: self.candidates.len(),
+            }),
             None => Err(NoPlace::AtCapacity { serving }),
         }
     }
@@ -154,7 +178,9 @@ impl Placement {
         let node = |index: usize| self.candidates.get(index).map(|c| &c.holder.node);
         match (entry, slot) {
             (Some(_), None) => true,
-            (Some((a, i)), Some((b, j))) => a.total_cmp(&b).then_with(|| node(j).cmp(&node(i))).is_gt(),
+            (Some((a, i)), Some((b, j))) => {
+                a.total_cmp(&b).then_with(|| node(j).cmp(&node(i))).is_gt()
+            }
             (None, _) => false,
         }
     }

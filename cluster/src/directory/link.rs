@@ -29,7 +29,12 @@ impl RedisSettings {
     /// The given URL with bounds of 1 s.
     pub fn new(url: impl Into<String>) -> Self {
         let second = Duration::from_secs(1);
-        Self { url: url.into(), connect_timeout: second, response_timeout: second, breaker: BreakerSettings::default() }
+        Self {
+            url: url.into(),
+            connect_timeout: second,
+            response_timeout: second,
+            breaker: BreakerSettings::default(),
+        }
     }
 }
 
@@ -72,7 +77,10 @@ impl Link {
     }
 
     /// Runs one command or pipeline. `work` gets the connection and must be harmless to repeat only if the caller repeats it.
-    pub(super) async fn run<T, F>(&self, work: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, DirectoryError>
+    pub(super) async fn run<T, F>(
+        &self,
+        work: impl FnOnce(MultiplexedConnection) -> F,
+    ) -> Result<T, DirectoryError>
     where
         F: Future<Output = Result<T, RedisError>>,
     {
@@ -80,7 +88,8 @@ impl Link {
             return Err(self.unavailable(&open));
         }
         let bound = self.connect_timeout + self.response_timeout;
-        let outcome = tokio::time::timeout(bound, async { work(self.connection().await?).await }).await;
+        let outcome =
+            tokio::time::timeout(bound, async { work(self.connection().await?).await }).await;
         match outcome {
             Ok(Ok(value)) => {
                 if self.breaker().succeeded() {
@@ -88,22 +97,28 @@ impl Link {
                 }
                 Ok(value)
             }
-            Ok(Err(error)) if is_transient(&error) => Err(self.failed(&error).await),
+            Ok(Err(error)) if is_transient(&error) => Err(self.failed(&error)),
             Ok(Err(error)) => {
                 // It answered: the circuit has nothing to hold against it.
                 self.breaker().succeeded();
                 Err(self.unreadable(error))
             }
-            Err(_) => Err(self.failed(&format!("no answer within {} ms", bound.as_millis())).await),
+            Err(_) => Err(self.failed(&format!("no answer within {} ms", bound.as_millis()))),
         }
     }
 
     pub(super) fn unreadable(&self, why: impl std::fmt::Display) -> DirectoryError {
-        DirectoryError::Unreadable { place: self.place.clone(), why: why.to_string() }
+        DirectoryError::Unreadable {
+            place: self.place.clone(),
+            why: why.to_string(),
+        }
     }
 
     fn unavailable(&self, why: &impl std::fmt::Display) -> DirectoryError {
-        DirectoryError::Unavailable { place: self.place.clone(), why: why.to_string() }
+        DirectoryError::Unavailable {
+            place: self.place.clone(),
+            why: why.to_string(),
+        }
     }
 
     async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
@@ -111,7 +126,9 @@ impl Link {
         if let Some(connection) = slot.as_ref() {
             return Ok(connection.clone());
         }
-        let connect = self.client.get_multiplexed_async_connection_with_config(&self.config);
+        let connect = self
+            .client
+            .get_multiplexed_async_connection_with_config(&self.config);
         let mut connection = tokio::time::timeout(self.connect_timeout, connect)
             .await
             .map_err(|_| RedisError::from((ErrorKind::Io, "no connection in time")))??;
@@ -122,7 +139,7 @@ impl Link {
         Ok(connection)
     }
 
-    async fn failed(&self, why: &(impl std::fmt::Display + Sync)) -> DirectoryError {
+    fn failed(&self, why: &impl std::fmt::Display) -> DirectoryError {
         if self.breaker().failed(boottime()) {
             warn!(redis = self.place, %why, "redis is left alone for a moment, circuit open");
         }

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Beat, Changed, Claim, Claimed, Directory, DirectoryError, EndReason, Ended, Holder, MAX_SNAPSHOT_BYTES, MAX_SPEC_BYTES,
-    MemberRecord, MemberRow, Members, Move, Refused, Registered, SpecStored, Taken, check_size,
+    Beat, Changed, Claim, Claimed, Directory, DirectoryError, EndReason, Ended, Holder,
+    MAX_SNAPSHOT_BYTES, MAX_SPEC_BYTES, MemberRecord, MemberRow, Members, Move, Refused,
+    Registered, SpecStored, Taken, check_size,
 };
 use crate::clock::unix_millis;
 use crate::member_api::RoomSpec;
@@ -40,7 +41,11 @@ struct Stored {
 
 impl Stored {
     fn claim(&self, room: &RoomKey) -> Claim {
-        Claim { room: room.clone(), holder: self.holder.clone(), epoch: self.epoch }
+        Claim {
+            room: room.clone(),
+            holder: self.holder.clone(),
+            epoch: self.epoch,
+        }
     }
 
     fn is(&self, claim: &Claim) -> bool {
@@ -61,9 +66,22 @@ impl State {
         Ok(())
     }
 
-    fn set(&mut self, room: &RoomKey, holder: &Holder, seen: Epoch, snapshot: Option<Bytes>) -> Epoch {
+    fn set(
+        &mut self,
+        room: &RoomKey,
+        holder: &Holder,
+        seen: Epoch,
+        snapshot: Option<Bytes>,
+    ) -> Epoch {
         let epoch = self.next_epoch(seen);
-        self.claims.insert(room.clone(), Stored { holder: holder.clone(), epoch, snapshot });
+        self.claims.insert(
+            room.clone(),
+            Stored {
+                holder: holder.clone(),
+                epoch,
+                snapshot,
+            },
+        );
         epoch
     }
 }
@@ -93,13 +111,21 @@ impl Directory for MemoryDirectory {
             && row.record.holder.incarnation != me.incarnation
         {
             if row.record.internal_address != record.internal_address {
-                return Ok(Registered::NameTaken { by: Box::new(row.record.clone()) });
+                return Ok(Registered::NameTaken {
+                    by: Box::new(row.record.clone()),
+                });
             }
             let before = row.record.holder.incarnation;
             state.tombstones.insert(before);
             replaced = Some(before);
         }
-        state.members.insert(me.node.clone(), MemberRow { record: record.clone(), beats: 0 });
+        state.members.insert(
+            me.node.clone(),
+            MemberRow {
+                record: record.clone(),
+                beats: 0,
+            },
+        );
         Ok(Registered::Accepted { replaced })
     }
 
@@ -109,24 +135,38 @@ impl Directory for MemoryDirectory {
         if state.tombstones.contains(&me.incarnation) {
             return Ok(Beat::Tombstoned);
         }
-        let Some(row) = state.members.get_mut(&me.node) else { return Ok(Beat::Unknown) };
+        let Some(row) = state.members.get_mut(&me.node) else {
+            return Ok(Beat::Unknown);
+        };
         if row.record.holder.incarnation != me.incarnation {
-            return Ok(Beat::Replaced { by: row.record.holder.incarnation });
+            return Ok(Beat::Replaced {
+                by: row.record.holder.incarnation,
+            });
         }
         let previous = row.beats;
-        *row = MemberRow { record: record.clone(), beats: counter };
+        *row = MemberRow {
+            record: record.clone(),
+            beats: counter,
+        };
         Ok(Beat::Accepted { previous })
     }
 
     async fn members(&self) -> Result<Members, DirectoryError> {
         let state = self.state();
-        Ok(Members { rows: state.members.values().cloned().collect(), tombstones: state.tombstones.clone() })
+        Ok(Members {
+            rows: state.members.values().cloned().collect(),
+            tombstones: state.tombstones.clone(),
+        })
     }
 
     async fn tombstone(&self, dead: &Holder) -> Result<(), DirectoryError> {
         let mut state = self.state();
         state.tombstones.insert(dead.incarnation);
-        if state.members.get(&dead.node).is_some_and(|row| row.record.holder.incarnation == dead.incarnation) {
+        if state
+            .members
+            .get(&dead.node)
+            .is_some_and(|row| row.record.holder.incarnation == dead.incarnation)
+        {
             state.members.remove(&dead.node);
         }
         Ok(())
@@ -139,7 +179,11 @@ impl Directory for MemoryDirectory {
         floor: Epoch,
         snapshot: Option<Bytes>,
     ) -> Result<Claimed, DirectoryError> {
-        check_size("a room's snapshot", snapshot.as_ref().map_or(0, Bytes::len), MAX_SNAPSHOT_BYTES)?;
+        check_size(
+            "a room's snapshot",
+            snapshot.as_ref().map_or(0, Bytes::len),
+            MAX_SNAPSHOT_BYTES,
+        )?;
         let mut state = self.state();
         state.living(holder.incarnation)?;
         let mut snapshot = snapshot;
@@ -148,7 +192,11 @@ impl Directory for MemoryDirectory {
         if let Some(stored) = state.claims.get(room) {
             if stored.holder.incarnation == holder.incarnation {
                 if stored.epoch >= floor {
-                    return Ok(Claimed::Yours { epoch: stored.epoch, snapshot: stored.snapshot.clone(), new: false });
+                    return Ok(Claimed::Yours {
+                        epoch: stored.epoch,
+                        snapshot: stored.snapshot.clone(),
+                        new: false,
+                    });
                 }
                 new = false;
             } else if !state.tombstones.contains(&stored.holder.incarnation) {
@@ -159,31 +207,55 @@ impl Directory for MemoryDirectory {
         }
         state.ended.remove(room);
         let epoch = state.set(room, holder, seen, snapshot.clone());
-        Ok(Claimed::Yours { epoch, snapshot, new })
+        Ok(Claimed::Yours {
+            epoch,
+            snapshot,
+            new,
+        })
     }
 
-    async fn reassert(&self, claim: &Claim, snapshot: Option<Bytes>) -> Result<Changed, DirectoryError> {
-        check_size("a room's snapshot", snapshot.as_ref().map_or(0, Bytes::len), MAX_SNAPSHOT_BYTES)?;
+    async fn reassert(
+        &self,
+        claim: &Claim,
+        snapshot: Option<Bytes>,
+    ) -> Result<Changed, DirectoryError> {
+        check_size(
+            "a room's snapshot",
+            snapshot.as_ref().map_or(0, Bytes::len),
+            MAX_SNAPSHOT_BYTES,
+        )?;
         let mut state = self.state();
         state.living(claim.holder.incarnation)?;
         if let Some(stored) = state.claims.get(&claim.room) {
             let mine = stored.holder.incarnation == claim.holder.incarnation;
             if mine && stored.epoch >= claim.epoch {
-                return Ok(Changed::Done { epoch: stored.epoch });
+                return Ok(Changed::Done {
+                    epoch: stored.epoch,
+                });
             }
-            let stored_counts_more = (stored.epoch, stored.holder.incarnation) > (claim.epoch, claim.holder.incarnation);
-            if !mine && stored_counts_more && !state.tombstones.contains(&stored.holder.incarnation) {
+            let stored_counts_more =
+                (stored.epoch, stored.holder.incarnation) > (claim.epoch, claim.holder.incarnation);
+            if !mine && stored_counts_more && !state.tombstones.contains(&stored.holder.incarnation)
+            {
                 return Ok(Changed::HeldBy(stored.claim(&claim.room)));
             }
         }
         state.highest = state.highest.max(claim.epoch);
-        let stored = Stored { holder: claim.holder.clone(), epoch: claim.epoch, snapshot };
+        let stored = Stored {
+            holder: claim.holder.clone(),
+            epoch: claim.epoch,
+            snapshot,
+        };
         state.claims.insert(claim.room.clone(), stored);
         Ok(Changed::Done { epoch: claim.epoch })
     }
 
     async fn lookup(&self, room: &RoomKey) -> Result<Option<Claim>, DirectoryError> {
-        Ok(self.state().claims.get(room).map(|stored| stored.claim(room)))
+        Ok(self
+            .state()
+            .claims
+            .get(room)
+            .map(|stored| stored.claim(room)))
     }
 
     async fn save_snapshot(&self, claim: &Claim, snapshot: Bytes) -> Result<(), DirectoryError> {
@@ -194,17 +266,26 @@ impl Directory for MemoryDirectory {
                 stored.snapshot = Some(snapshot);
                 Ok(())
             }
-            Some(stored) => Err(DirectoryError::Refused(Refused::NotHome(stored.claim(&claim.room)))),
+            Some(stored) => Err(DirectoryError::Refused(Refused::NotHome(
+                stored.claim(&claim.room),
+            ))),
         }
     }
 
-    async fn hand_over(&self, from: &Claim, to: &Holder, snapshot: Bytes) -> Result<Changed, DirectoryError> {
+    async fn hand_over(
+        &self,
+        from: &Claim,
+        to: &Holder,
+        snapshot: Bytes,
+    ) -> Result<Changed, DirectoryError> {
         check_size("a room's snapshot", snapshot.len(), MAX_SNAPSHOT_BYTES)?;
         let mut state = self.state();
         state.living(to.incarnation)?;
         if let Some(stored) = state.claims.get(&from.room) {
             if stored.holder.incarnation == to.incarnation {
-                return Ok(Changed::Done { epoch: stored.epoch });
+                return Ok(Changed::Done {
+                    epoch: stored.epoch,
+                });
             }
             if !stored.is(from) {
                 return Ok(Changed::HeldBy(stored.claim(&from.room)));
@@ -218,7 +299,9 @@ impl Directory for MemoryDirectory {
         let mut state = self.state();
         match state.claims.get(&claim.room) {
             Some(stored) if !stored.is(claim) => {
-                return Err(DirectoryError::Refused(Refused::NotHome(stored.claim(&claim.room))));
+                return Err(DirectoryError::Refused(Refused::NotHome(
+                    stored.claim(&claim.room),
+                )));
             }
             Some(_) => {
                 state.claims.remove(&claim.room);
@@ -226,7 +309,13 @@ impl Directory for MemoryDirectory {
             None => {}
         }
         if let Some(reason) = ended {
-            state.ended.insert(claim.room.clone(), Ended { epoch: claim.epoch, reason });
+            state.ended.insert(
+                claim.room.clone(),
+                Ended {
+                    epoch: claim.epoch,
+                    reason,
+                },
+            );
         }
         Ok(())
     }
@@ -237,37 +326,71 @@ impl Directory for MemoryDirectory {
 
     async fn held_by(&self, incarnation: Incarnation) -> Result<Vec<Taken>, DirectoryError> {
         let state = self.state();
-        let mine = state.claims.iter().filter(|(_, stored)| stored.holder.incarnation == incarnation);
-        Ok(mine.map(|(room, s)| Taken { room: room.clone(), epoch: s.epoch, snapshot: s.snapshot.clone() }).collect())
+        let mine = state
+            .claims
+            .iter()
+            .filter(|(_, stored)| stored.holder.incarnation == incarnation);
+        Ok(mine
+            .map(|(room, s)| Taken {
+                room: room.clone(),
+                epoch: s.epoch,
+                snapshot: s.snapshot.clone(),
+            })
+            .collect())
     }
 
-    async fn sweep(&self, dead: Incarnation, moves: Vec<Move>) -> Result<Vec<Claim>, DirectoryError> {
+    async fn sweep(
+        &self,
+        dead: Incarnation,
+        moves: Vec<Move>,
+    ) -> Result<Vec<Claim>, DirectoryError> {
         let mut state = self.state();
         state.tombstones.insert(dead);
         let mut moved = Vec::new();
         for Move { room, to } in moves {
-            let Some(stored) = state.claims.get(&room) else { continue };
+            let Some(stored) = state.claims.get(&room) else {
+                continue;
+            };
             if stored.holder.incarnation != dead || state.tombstones.contains(&to.incarnation) {
                 continue;
             }
             let (seen, snapshot) = (stored.epoch, stored.snapshot.clone());
             let epoch = state.set(&room, &to, seen, snapshot);
-            moved.push(Claim { room, holder: to, epoch });
+            moved.push(Claim {
+                room,
+                holder: to,
+                epoch,
+            });
         }
         Ok(moved)
     }
 
     async fn rooms(&self) -> Result<Vec<Claim>, DirectoryError> {
-        Ok(self.state().claims.iter().map(|(room, stored)| stored.claim(room)).collect())
+        Ok(self
+            .state()
+            .claims
+            .iter()
+            .map(|(room, stored)| stored.claim(room))
+            .collect())
     }
 
-    async fn put_spec(&self, room: &RoomKey, spec: &RoomSpec) -> Result<SpecStored, DirectoryError> {
-        check_size("a room's spec", spec.metadata.len() + spec.uid.len(), MAX_SPEC_BYTES)?;
+    async fn put_spec(
+        &self,
+        room: &RoomKey,
+        spec: &RoomSpec,
+    ) -> Result<SpecStored, DirectoryError> {
+        check_size(
+            "a room's spec",
+            spec.metadata.len() + spec.uid.len(),
+            MAX_SPEC_BYTES,
+        )?;
         let mut state = self.state();
         if let Some(stored) = state.specs.get(room)
             && stored.uid != spec.uid
         {
-            return Ok(SpecStored::NameTaken { by: stored.uid.clone() });
+            return Ok(SpecStored::NameTaken {
+                by: stored.uid.clone(),
+            });
         }
         state.specs.insert(room.clone(), spec.clone());
         Ok(SpecStored::Stored)
@@ -279,7 +402,11 @@ impl Directory for MemoryDirectory {
 
     async fn remove_spec(&self, room: &RoomKey, uid: &str) -> Result<(), DirectoryError> {
         let mut state = self.state();
-        if state.specs.get(room).is_some_and(|stored| stored.uid == uid) {
+        if state
+            .specs
+            .get(room)
+            .is_some_and(|stored| stored.uid == uid)
+        {
             state.specs.remove(room);
         }
         Ok(())

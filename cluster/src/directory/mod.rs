@@ -244,7 +244,9 @@ pub enum DirectoryError {
     #[error("refused: {0}")]
     Refused(Refused),
     /// It answers what no version of this program writes.
-    #[error("the directory ({place}) holds something unreadable: {why}; see whether another program writes to its keys")]
+    #[error(
+        "the directory ({place}) holds something unreadable: {why}; see whether another program writes to its keys"
+    )]
     Unreadable {
         /// Host and port, without credentials.
         place: String,
@@ -266,7 +268,9 @@ pub enum Refused {
     #[error("nobody holds the room; claim it first")]
     NoClaim,
     /// A snapshot or spec above its limit.
-    #[error("{what} of {bytes} bytes; at most {limit} are stored: make the room's metadata smaller")]
+    #[error(
+        "{what} of {bytes} bytes; at most {limit} are stored: make the room's metadata smaller"
+    )]
     TooLarge {
         /// Snapshot or spec.
         what: &'static str,
@@ -321,7 +325,11 @@ pub trait Directory: Send + Sync {
     ) -> Result<Claimed, DirectoryError>;
 
     /// Writes a claim that its holder already serves under: if the store has none, or a lower one (claims.md rule 8).
-    async fn reassert(&self, claim: &Claim, snapshot: Option<Bytes>) -> Result<Changed, DirectoryError>;
+    async fn reassert(
+        &self,
+        claim: &Claim,
+        snapshot: Option<Bytes>,
+    ) -> Result<Changed, DirectoryError>;
 
     /// Who has the room.
     async fn lookup(&self, room: &RoomKey) -> Result<Option<Claim>, DirectoryError>;
@@ -330,7 +338,12 @@ pub trait Directory: Send + Sync {
     async fn save_snapshot(&self, claim: &Claim, snapshot: Bytes) -> Result<(), DirectoryError>;
 
     /// Compare-and-set by the source of a planned move (claims.md rule 14): `from` must be the present claim.
-    async fn hand_over(&self, from: &Claim, to: &Holder, snapshot: Bytes) -> Result<Changed, DirectoryError>;
+    async fn hand_over(
+        &self,
+        from: &Claim,
+        to: &Holder,
+        snapshot: Bytes,
+    ) -> Result<Changed, DirectoryError>;
 
     /// Removes the claim if it is this one, and keeps why the call ended, if it did. Already gone is success.
     async fn release(&self, claim: &Claim, ended: Option<EndReason>) -> Result<(), DirectoryError>;
@@ -343,13 +356,18 @@ pub trait Directory: Send + Sync {
 
     /// Moves rooms of a tombstoned life; a room that is no longer held by it is left alone (already moved is success).
     /// Answers with the claims that this call made. See [`crate::take_over`] for the whole of a takeover.
-    async fn sweep(&self, dead: Incarnation, moves: Vec<Move>) -> Result<Vec<Claim>, DirectoryError>;
+    async fn sweep(
+        &self,
+        dead: Incarnation,
+        moves: Vec<Move>,
+    ) -> Result<Vec<Claim>, DirectoryError>;
 
     /// All claims of the pool.
     async fn rooms(&self) -> Result<Vec<Claim>, DirectoryError>;
 
     /// Keeps what a Room resource says under its name; the name belongs to the first UID until it is removed.
-    async fn put_spec(&self, room: &RoomKey, spec: &RoomSpec) -> Result<SpecStored, DirectoryError>;
+    async fn put_spec(&self, room: &RoomKey, spec: &RoomSpec)
+    -> Result<SpecStored, DirectoryError>;
 
     /// What a Room resource says of this name.
     async fn get_spec(&self, room: &RoomKey) -> Result<Option<RoomSpec>, DirectoryError>;
@@ -360,7 +378,11 @@ pub trait Directory: Send + Sync {
 
 fn check_size(what: &'static str, bytes: usize, limit: usize) -> Result<(), DirectoryError> {
     if bytes > limit {
-        return Err(DirectoryError::Refused(Refused::TooLarge { what, bytes, limit }));
+        return Err(DirectoryError::Refused(Refused::TooLarge {
+            what,
+            bytes,
+            limit,
+        }));
     }
     Ok(())
 }

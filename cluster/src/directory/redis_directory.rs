@@ -7,8 +7,9 @@ use redis::Pipeline;
 use super::link::{Link, RedisSettings};
 use super::scripts::{CLAIMS, MEMBERS, Reply, snapshot_argument};
 use super::{
-    Beat, Changed, Claim, Claimed, Directory, DirectoryError, EndReason, Ended, Holder, MAX_SNAPSHOT_BYTES, MAX_SPEC_BYTES,
-    MemberRecord, MemberRow, Members, Move, Refused, Registered, SpecStored, Taken, check_size,
+    Beat, Changed, Claim, Claimed, Directory, DirectoryError, EndReason, Ended, Holder,
+    MAX_SNAPSHOT_BYTES, MAX_SPEC_BYTES, MemberRecord, MemberRow, Members, Move, Refused,
+    Registered, SpecStored, Taken, check_size,
 };
 use crate::breaker::BreakerState;
 use crate::ids::Bucket;
@@ -28,7 +29,10 @@ pub struct RedisDirectory {
 impl RedisDirectory {
     /// Only reads the settings; Redis may be away. Fails for a URL that can't be read.
     pub fn new(settings: &RedisSettings, pool: PoolKey) -> Result<Self, DirectoryError> {
-        Ok(Self { pool, link: Link::new(settings)? })
+        Ok(Self {
+            pool,
+            link: Link::new(settings)?,
+        })
     }
 
     /// State of the circuit breaker, for the metric and `/health`.
@@ -37,8 +41,15 @@ impl RedisDirectory {
     }
 
     async fn claims(&self, room: &RoomKey, arguments: &[&[u8]]) -> Result<Reply, DirectoryError> {
-        let mut replies = self.pipeline([(room.bucket(), arguments.iter().map(|a| a.to_vec()).collect())]).await?;
-        replies.pop().ok_or_else(|| self.link.unreadable("an empty answer"))
+        let mut replies = self
+            .pipeline([(
+                room.bucket(),
+                arguments.iter().map(|a| a.to_vec()).collect(),
+            )])
+            .await?;
+        replies
+            .pop()
+            .ok_or_else(|| self.link.unreadable("an empty answer"))
     }
 
     /// One call of the claims script per entry, in one round trip.
@@ -49,7 +60,14 @@ impl RedisDirectory {
         let mut pipeline = Pipeline::new();
         for (bucket, arguments) in calls {
             let mut call = CLAIMS.prepare_invoke();
-            for what in ["claims", "snapshots", "tombstones", "epoch", "ended", "specs"] {
+            for what in [
+                "claims",
+                "snapshots",
+                "tombstones",
+                "epoch",
+                "ended",
+                "specs",
+            ] {
                 call.key(self.pool.bucket_key(bucket, what));
             }
             for argument in &arguments {
@@ -57,8 +75,14 @@ impl RedisDirectory {
             }
             pipeline.invoke_script(&call);
         }
-        let answers: Vec<Vec<Bytes>> = self.link.run(async |mut link| pipeline.query_async(&mut link).await).await?;
-        answers.into_iter().map(|parts| Reply::new(parts).ok_or_else(|| self.link.unreadable("an empty answer"))).collect()
+        let answers: Vec<Vec<Bytes>> = self
+            .link
+            .run(async |mut link| pipeline.query_async(&mut link).await)
+            .await?;
+        answers
+            .into_iter()
+            .map(|parts| Reply::new(parts).ok_or_else(|| self.link.unreadable("an empty answer")))
+            .collect()
     }
 
     async fn member_script(&self, arguments: &[&str]) -> Result<Reply, DirectoryError> {
@@ -71,8 +95,14 @@ impl RedisDirectory {
             call.arg(*argument);
         }
         pipeline.invoke_script(&call);
-        let mut answers: Vec<Vec<Bytes>> = self.link.run(async |mut link| pipeline.query_async(&mut link).await).await?;
-        answers.pop().and_then(Reply::new).ok_or_else(|| self.link.unreadable("an empty answer"))
+        let mut answers: Vec<Vec<Bytes>> = self
+            .link
+            .run(async |mut link| pipeline.query_async(&mut link).await)
+            .await?;
+        answers
+            .pop()
+            .and_then(Reply::new)
+            .ok_or_else(|| self.link.unreadable("an empty answer"))
     }
 
     fn record_json(&self, record: &MemberRecord) -> Result<String, DirectoryError> {
@@ -84,17 +114,31 @@ impl RedisDirectory {
     }
 
     /// The answers that several operations share: who holds the room, or why not.
-    fn changed(&self, room: &RoomKey, asker: Incarnation, mut reply: Reply) -> Result<Changed, DirectoryError> {
+    fn changed(
+        &self,
+        room: &RoomKey,
+        asker: Incarnation,
+        mut reply: Reply,
+    ) -> Result<Changed, DirectoryError> {
         match reply.word() {
-            "done" => Ok(Changed::Done { epoch: Epoch::new(self.expect(reply.number())?) }),
-            "held" => Ok(Changed::HeldBy(self.expect(read_claim(room.clone(), &mut reply))?)),
+            "done" => Ok(Changed::Done {
+                epoch: Epoch::new(self.expect(reply.number())?),
+            }),
+            "held" => Ok(Changed::HeldBy(
+                self.expect(read_claim(room.clone(), &mut reply))?,
+            )),
             "absent" => Err(DirectoryError::Refused(Refused::NoClaim)),
             "tombstoned" => Err(DirectoryError::Refused(Refused::Tombstoned(asker))),
             word => Err(self.link.unreadable(format!("a script's answer {word:?}"))),
         }
     }
 
-    fn must_be_done(&self, room: &RoomKey, asker: Incarnation, reply: Reply) -> Result<(), DirectoryError> {
+    fn must_be_done(
+        &self,
+        room: &RoomKey,
+        asker: Incarnation,
+        reply: Reply,
+    ) -> Result<(), DirectoryError> {
         match self.changed(room, asker, reply)? {
             Changed::Done { .. } => Ok(()),
             Changed::HeldBy(claim) => Err(DirectoryError::Refused(Refused::NotHome(claim))),
@@ -103,8 +147,12 @@ impl RedisDirectory {
 
     async fn field(&self, room: &RoomKey, what: &str) -> Result<Option<String>, DirectoryError> {
         let mut command = redis::cmd("HGET");
-        command.arg(self.pool.bucket_key(room.bucket(), what)).arg(room.escaped());
-        self.link.run(async |mut link| command.query_async(&mut link).await).await
+        command
+            .arg(self.pool.bucket_key(room.bucket(), what))
+            .arg(room.escaped());
+        self.link
+            .run(async |mut link| command.query_async(&mut link).await)
+            .await
     }
 }
 
@@ -114,14 +162,27 @@ impl Directory for RedisDirectory {
         let me = &record.holder;
         let incarnation = me.incarnation.to_string();
         let json = self.record_json(record)?;
-        let arguments = ["register", me.node.as_str(), &incarnation, &record.internal_address, &json];
+        let arguments = [
+            "register",
+            me.node.as_str(),
+            &incarnation,
+            &record.internal_address,
+            &json,
+        ];
         let mut reply = self.member_script(&arguments).await?;
         match reply.word() {
             "accepted" => {
-                let replaced = self.expect(reply.text())?.parse().ok().map(Incarnation::new);
+                let replaced = self
+                    .expect(reply.text())?
+                    .parse()
+                    .ok()
+                    .map(Incarnation::new);
                 if let Some(before) = replaced {
                     // The script could only reach the members' keys; rooms are guarded by their bucket's tombstone.
-                    let dead = Holder { node: me.node.clone(), incarnation: before };
+                    let dead = Holder {
+                        node: me.node.clone(),
+                        incarnation: before,
+                    };
                     self.tombstone(&dead).await?;
                 }
                 Ok(Registered::Accepted { replaced })
@@ -139,12 +200,22 @@ impl Directory for RedisDirectory {
     async fn heartbeat(&self, record: &MemberRecord, counter: u64) -> Result<Beat, DirectoryError> {
         let incarnation = record.holder.incarnation.to_string();
         let json = self.record_json(record)?;
-        let arguments = ["beat", record.holder.node.as_str(), &incarnation, &counter.to_string(), &json];
+        let arguments = [
+            "beat",
+            record.holder.node.as_str(),
+            &incarnation,
+            &counter.to_string(),
+            &json,
+        ];
         let mut reply = self.member_script(&arguments).await?;
         match reply.word() {
-            "accepted" => Ok(Beat::Accepted { previous: self.expect(reply.number())? }),
+            "accepted" => Ok(Beat::Accepted {
+                previous: self.expect(reply.number())?,
+            }),
             "unknown" => Ok(Beat::Unknown),
-            "replaced" => Ok(Beat::Replaced { by: Incarnation::new(self.expect(reply.number())?) }),
+            "replaced" => Ok(Beat::Replaced {
+                by: Incarnation::new(self.expect(reply.number())?),
+            }),
             "tombstoned" => Ok(Beat::Tombstoned),
             word => Err(self.link.unreadable(format!("a script's answer {word:?}"))),
         }
@@ -158,20 +229,33 @@ impl Directory for RedisDirectory {
             match serde_json::from_str(&json) {
                 Ok(record) => members.rows.push(MemberRow { record, beats }),
                 // One record that a far newer build wrote must not hide all the others.
-                Err(error) => tracing::warn!(%error, "a member's record in redis can't be read and is skipped"),
+                Err(error) => {
+                    tracing::warn!(%error, "a member's record in redis can't be read and is skipped");
+                }
             }
         }
         while !reply.is_at_end() {
-            members.tombstones.insert(Incarnation::new(self.expect(reply.number())?));
+            members
+                .tombstones
+                .insert(Incarnation::new(self.expect(reply.number())?));
         }
-        members.rows.sort_by(|a, b| a.record.holder.cmp(&b.record.holder));
+        members
+            .rows
+            .sort_by(|a, b| a.record.holder.cmp(&b.record.holder));
         Ok(members)
     }
 
     async fn tombstone(&self, dead: &Holder) -> Result<(), DirectoryError> {
         let incarnation = dead.incarnation.to_string();
-        self.member_script(&["bury", dead.node.as_str(), &incarnation]).await?;
-        self.pipeline(Bucket::all().map(|bucket| (bucket, vec![b"bury".to_vec(), incarnation.clone().into_bytes()]))).await?;
+        self.member_script(&["bury", dead.node.as_str(), &incarnation])
+            .await?;
+        self.pipeline(Bucket::all().map(|bucket| {
+            (
+                bucket,
+                vec![b"bury".to_vec(), incarnation.clone().into_bytes()],
+            )
+        }))
+        .await?;
         Ok(())
     }
 
@@ -182,7 +266,11 @@ impl Directory for RedisDirectory {
         floor: Epoch,
         snapshot: Option<Bytes>,
     ) -> Result<Claimed, DirectoryError> {
-        check_size("a room's snapshot", snapshot.as_ref().map_or(0, Bytes::len), MAX_SNAPSHOT_BYTES)?;
+        check_size(
+            "a room's snapshot",
+            snapshot.as_ref().map_or(0, Bytes::len),
+            MAX_SNAPSHOT_BYTES,
+        )?;
         let mut reply = self
             .claims(
                 room,
@@ -204,11 +292,23 @@ impl Directory for RedisDirectory {
         }
         let epoch = Epoch::new(self.expect(reply.number())?);
         let new = self.expect(reply.text())? == "new";
-        Ok(Claimed::Yours { epoch, new, snapshot: self.expect(reply.snapshot())? })
+        Ok(Claimed::Yours {
+            epoch,
+            new,
+            snapshot: self.expect(reply.snapshot())?,
+        })
     }
 
-    async fn reassert(&self, claim: &Claim, snapshot: Option<Bytes>) -> Result<Changed, DirectoryError> {
-        check_size("a room's snapshot", snapshot.as_ref().map_or(0, Bytes::len), MAX_SNAPSHOT_BYTES)?;
+    async fn reassert(
+        &self,
+        claim: &Claim,
+        snapshot: Option<Bytes>,
+    ) -> Result<Changed, DirectoryError> {
+        check_size(
+            "a room's snapshot",
+            snapshot.as_ref().map_or(0, Bytes::len),
+            MAX_SNAPSHOT_BYTES,
+        )?;
         let asker = claim.holder.incarnation;
         let reply = self
             .claims(
@@ -227,7 +327,9 @@ impl Directory for RedisDirectory {
     }
 
     async fn lookup(&self, room: &RoomKey) -> Result<Option<Claim>, DirectoryError> {
-        let Some(value) = self.field(room, "claims").await? else { return Ok(None) };
+        let Some(value) = self.field(room, "claims").await? else {
+            return Ok(None);
+        };
         Ok(Some(self.expect(parse_claim(room.clone(), &value))?))
     }
 
@@ -249,7 +351,12 @@ impl Directory for RedisDirectory {
         self.must_be_done(&claim.room, asker, reply)
     }
 
-    async fn hand_over(&self, from: &Claim, to: &Holder, snapshot: Bytes) -> Result<Changed, DirectoryError> {
+    async fn hand_over(
+        &self,
+        from: &Claim,
+        to: &Holder,
+        snapshot: Bytes,
+    ) -> Result<Changed, DirectoryError> {
         check_size("a room's snapshot", snapshot.len(), MAX_SNAPSHOT_BYTES)?;
         let reply = self
             .claims(
@@ -286,34 +393,56 @@ impl Directory for RedisDirectory {
     }
 
     async fn last_end(&self, room: &RoomKey) -> Result<Option<Ended>, DirectoryError> {
-        let Some(value) = self.field(room, "ended").await? else { return Ok(None) };
+        let Some(value) = self.field(room, "ended").await? else {
+            return Ok(None);
+        };
         let read = || {
             let (epoch, reason) = value.split_once(' ')?;
-            Some(Ended { epoch: Epoch::new(epoch.parse().ok()?), reason: EndReason::from_name(reason)? })
+            Some(Ended {
+                epoch: Epoch::new(epoch.parse().ok()?),
+                reason: EndReason::from_name(reason)?,
+            })
         };
         Ok(Some(self.expect(read())?))
     }
 
     async fn held_by(&self, incarnation: Incarnation) -> Result<Vec<Taken>, DirectoryError> {
         let asker = incarnation.to_string();
-        let replies =
-            self.pipeline(Bucket::all().map(|bucket| (bucket, vec![b"held_by".to_vec(), asker.clone().into_bytes()]))).await?;
+        let replies = self
+            .pipeline(Bucket::all().map(|bucket| {
+                (
+                    bucket,
+                    vec![b"held_by".to_vec(), asker.clone().into_bytes()],
+                )
+            }))
+            .await?;
         let mut found = Vec::new();
         for mut reply in replies {
             while !reply.is_at_end() {
-                let room = self.expect(reply.text().and_then(|text| RoomKey::from_escaped(&text)))?;
+                let room =
+                    self.expect(reply.text().and_then(|text| RoomKey::from_escaped(&text)))?;
                 let epoch = Epoch::new(self.expect(reply.number())?);
-                found.push(Taken { room, epoch, snapshot: self.expect(reply.snapshot())? });
+                found.push(Taken {
+                    room,
+                    epoch,
+                    snapshot: self.expect(reply.snapshot())?,
+                });
             }
         }
         Ok(found)
     }
 
-    async fn sweep(&self, dead: Incarnation, moves: Vec<Move>) -> Result<Vec<Claim>, DirectoryError> {
+    async fn sweep(
+        &self,
+        dead: Incarnation,
+        moves: Vec<Move>,
+    ) -> Result<Vec<Claim>, DirectoryError> {
         let dead = dead.to_string().into_bytes();
         let mut by_bucket = std::collections::BTreeMap::<Bucket, Vec<Vec<u8>>>::new();
         for Move { room, to } in moves {
-            let arguments = by_bucket.entry(room.bucket()).or_insert_with(|| vec![b"sweep".to_vec(), dead.clone()]);
+            let arguments = by_bucket
+                .entry(room.bucket())
+                .or_insert_with(|| vec![b"sweep".to_vec(), dead.clone()]);
             arguments.push(room.escaped().into_bytes());
             arguments.push(to.node.as_str().as_bytes().to_vec());
             arguments.push(to.incarnation.to_string().into_bytes());
@@ -321,12 +450,17 @@ impl Directory for RedisDirectory {
         let mut moved = Vec::new();
         for (bucket, arguments) in by_bucket {
             // Lua's unpack takes at most some 8,000 values; a batch stays well below, and below 10 ms of Redis' time.
-            for batch in arguments.get(2..).unwrap_or_default().chunks(3 * SWEEP_BATCH) {
+            for batch in arguments
+                .get(2..)
+                .unwrap_or_default()
+                .chunks(3 * SWEEP_BATCH)
+            {
                 let mut call = vec![b"sweep".to_vec(), dead.clone()];
                 call.extend_from_slice(batch);
                 for mut reply in self.pipeline([(bucket, call)]).await? {
                     while !reply.is_at_end() {
-                        let room = self.expect(reply.text().and_then(|text| RoomKey::from_escaped(&text)))?;
+                        let room = self
+                            .expect(reply.text().and_then(|text| RoomKey::from_escaped(&text)))?;
                         moved.push(self.expect(read_claim(room, &mut reply))?);
                     }
                 }
@@ -338,10 +472,14 @@ impl Directory for RedisDirectory {
     async fn rooms(&self) -> Result<Vec<Claim>, DirectoryError> {
         let mut pipeline = Pipeline::new();
         for bucket in Bucket::all() {
-            pipeline.cmd("HGETALL").arg(self.pool.bucket_key(bucket, "claims"));
+            pipeline
+                .cmd("HGETALL")
+                .arg(self.pool.bucket_key(bucket, "claims"));
         }
-        let answers: Vec<Vec<(String, String)>> =
-            self.link.run(async |mut link| pipeline.query_async(&mut link).await).await?;
+        let answers: Vec<Vec<(String, String)>> = self
+            .link
+            .run(async |mut link| pipeline.query_async(&mut link).await)
+            .await?;
         let mut claims = Vec::new();
         for (room, value) in answers.into_iter().flatten() {
             let room = self.expect(RoomKey::from_escaped(&room))?;
@@ -350,29 +488,52 @@ impl Directory for RedisDirectory {
         Ok(claims)
     }
 
-    async fn put_spec(&self, room: &RoomKey, spec: &RoomSpec) -> Result<SpecStored, DirectoryError> {
+    async fn put_spec(
+        &self,
+        room: &RoomKey,
+        spec: &RoomSpec,
+    ) -> Result<SpecStored, DirectoryError> {
         let json = serde_json::to_vec(spec).map_err(|e| self.link.unreadable(e))?;
         check_size("a room's spec", json.len(), MAX_SPEC_BYTES)?;
-        let mut reply = self.claims(room, &[b"put_spec", room.escaped().as_bytes(), spec.uid.as_bytes(), &json]).await?;
+        let mut reply = self
+            .claims(
+                room,
+                &[
+                    b"put_spec",
+                    room.escaped().as_bytes(),
+                    spec.uid.as_bytes(),
+                    &json,
+                ],
+            )
+            .await?;
         match reply.word() {
             "done" => Ok(SpecStored::Stored),
-            "taken" => Ok(SpecStored::NameTaken { by: self.expect(reply.text())? }),
+            "taken" => Ok(SpecStored::NameTaken {
+                by: self.expect(reply.text())?,
+            }),
             word => Err(self.link.unreadable(format!("a script's answer {word:?}"))),
         }
     }
 
     async fn get_spec(&self, room: &RoomKey) -> Result<Option<RoomSpec>, DirectoryError> {
-        let Some(value) = self.field(room, "specs").await? else { return Ok(None) };
+        let Some(value) = self.field(room, "specs").await? else {
+            return Ok(None);
+        };
         let json = || {
             let (length, rest) = value.split_once(' ')?;
             rest.get(length.parse::<usize>().ok()? + 1..)
         };
-        let spec = serde_json::from_str(self.expect(json())?).map_err(|e| self.link.unreadable(e))?;
+        let spec =
+            serde_json::from_str(self.expect(json())?).map_err(|e| self.link.unreadable(e))?;
         Ok(Some(spec))
     }
 
     async fn remove_spec(&self, room: &RoomKey, uid: &str) -> Result<(), DirectoryError> {
-        self.claims(room, &[b"remove_spec", room.escaped().as_bytes(), uid.as_bytes()]).await?;
+        self.claims(
+            room,
+            &[b"remove_spec", room.escaped().as_bytes(), uid.as_bytes()],
+        )
+        .await?;
         Ok(())
     }
 }
@@ -384,7 +545,14 @@ const SWEEP_BATCH: usize = 500;
 fn read_claim(room: RoomKey, reply: &mut Reply) -> Option<Claim> {
     let epoch = Epoch::new(reply.number()?);
     let incarnation = Incarnation::new(reply.number()?);
-    Some(Claim { room, epoch, holder: Holder { incarnation, node: NodeId::new(reply.text()?).ok()? } })
+    Some(Claim {
+        room,
+        epoch,
+        holder: Holder {
+            incarnation,
+            node: NodeId::new(reply.text()?).ok()?,
+        },
+    })
 }
 
 /// As it is stored: `epoch incarnation node`.
@@ -392,5 +560,12 @@ fn parse_claim(room: RoomKey, value: &str) -> Option<Claim> {
     let mut words = value.split(' ');
     let epoch = Epoch::new(words.next()?.parse().ok()?);
     let incarnation = Incarnation::new(words.next()?.parse().ok()?);
-    Some(Claim { room, epoch, holder: Holder { incarnation, node: NodeId::new(words.next()?).ok()? } })
+    Some(Claim {
+        room,
+        epoch,
+        holder: Holder {
+            incarnation,
+            node: NodeId::new(words.next()?).ok()?,
+        },
+    })
 }

@@ -6,9 +6,11 @@ use bytes::Bytes;
 use redis::Script;
 
 /// Changes of homes in one bucket.
-pub(super) static CLAIMS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("claims.lua")));
+pub(super) static CLAIMS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("claims.lua")));
 /// Registration, heartbeats and tombstones.
-pub(super) static MEMBERS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("members.lua")));
+pub(super) static MEMBERS: LazyLock<Script> =
+    LazyLock::new(|| Script::new(include_str!("members.lua")));
 
 /// A script's answer: a word, then its values, read in order. `None` when it does not read as expected.
 pub(super) struct Reply {
@@ -52,7 +54,9 @@ impl Reply {
 
 /// How a snapshot is passed to a script: nothing for none, else a plus sign and the bytes.
 pub(super) fn snapshot_argument(snapshot: Option<&Bytes>) -> Vec<u8> {
-    let Some(bytes) = snapshot else { return Vec::new() };
+    let Some(bytes) = snapshot else {
+        return Vec::new();
+    };
     let mut argument = Vec::with_capacity(bytes.len() + 1);
     argument.push(b'+');
     argument.extend_from_slice(bytes);

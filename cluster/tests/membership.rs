@@ -1,0 +1,793 @@
+//! Several members in one process, over a Directory that can be cut off and a network that can refuse or swallow.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic is a failed test"
+)]
+
+mod redis_server;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use plenum_cluster::clock::boottime;
+use plenum_cluster::directory::*;
+use plenum_cluster::member_api::{MemberState, Ping, Pong, RoomReport};
+use plenum_cluster::membership::*;
+use plenum_cluster::{Epoch, NodeId, PoolKey, RoomKey, Timing};
+use redis_server::RedisServer;
+use tokio::sync::mpsc;
+
+/// Nobody is judged in the first 200 ms only, instead of 5 s: these pools start with a Directory that lost nothing.
+const TIMING_MS: u64 = 200;
+
+fn room(name: &str) -> RoomKey {
+    RoomKey::new(name).unwrap()
+}
+
+/// Addresses are node ids. A member that is not there refuses connections.
+#[derive(Default)]
+struct Network {
+    members: Mutex<BTreeMap<String, Membership>>,
+    swallowed: Mutex<BTreeSet<String>>,
+}
+
+impl Network {
+    fn member(&self, address: &str) -> Option<Membership> {
+        self.members.lock().unwrap().get(address).cloned()
+    }
+
+    fn swallow(&self, address: &str, swallow: bool) {
+        let mut swallowed = self.swallowed.lock().unwrap();
+        if swallow {
+            swallowed.insert(address.to_owned())
+        } else {
+            swallowed.remove(address)
+        };
+    }
+
+    fn swallows(&self, address: &str) -> bool {
+        self.swallowed.lock().unwrap().contains(address)
+    }
+}
+
+#[async_trait]
+impl Peers for Network {
+    async fn ping(&self, address: &str, ping: &Ping) -> Result<Pong, PeerError> {
+        if self.swallows(address) || self.swallows(ping.from.as_str()) {
+            pending::<()>().await;
+        }
+        Ok(self
+            .member(address)
+            .ok_or(PeerError::Refused)?
+            .answer_ping(ping.clone()))
+    }
+}
+
+#[async_trait]
+impl PeerRooms for Network {
+    async fn holds(&self, address: &str, room: &RoomKey) -> Result<Option<RoomReport>, PeerError> {
+        if self.swallows(address) {
+            pending::<()>().await;
+        }
+        let epoch = self.member(address).ok_or(PeerError::Refused)?.epoch(room);
+        Ok(epoch.map(|epoch| RoomReport {
+            name: room.name().to_owned(),
+            sid: String::new(),
+            epoch,
+            participants: 0,
+            publishers: 0,
+            started_at_ms: 0,
+        }))
+    }
+}
+
+/// One member's way to a Directory, which can be cut.
+struct Line<D> {
+    to: Arc<D>,
+    cut: Arc<AtomicBool>,
+}
+
+impl<D> Line<D> {
+    fn open(&self) -> Result<&D, DirectoryError> {
+        if self.cut.load(Ordering::Relaxed) {
+            return Err(DirectoryError::Unavailable {
+                place: "test".to_owned(),
+                why: "cut".to_owned(),
+            });
+        }
+        Ok(&self.to)
+    }
+}
+
+macro_rules! forward {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $out:ty;)*) => {
+        #[async_trait]
+        impl<D: Directory> Directory for Line<D> {
+            $(async fn $name(&self, $($arg: $type),*) -> Result<$out, DirectoryError> { self.open()?.$name($($arg),*).await })*
+        }
+    };
+}
+
+forward! {
+    register(record: &MemberRecord) -> Registered;
+    heartbeat(record: &MemberRecord, counter: u64) -> Beat;
+    members() -> Members;
+    tombstone(dead: &Holder) -> ();
+    claim(room: &RoomKey, holder: &Holder, floor: Epoch, snapshot: Option<Bytes>) -> Claimed;
+    reassert(claim: &Claim, snapshot: Option<Bytes>) -> Changed;
+    lookup(room: &RoomKey) -> Option<Claim>;
+    save_snapshot(claim: &Claim, snapshot: Bytes) -> ();
+    hand_over(from: &Claim, to: &Holder, snapshot: Bytes) -> Changed;
+    release(claim: &Claim, ended: Option<EndReason>) -> ();
+    last_end(room: &RoomKey) -> Option<Ended>;
+    held_by(incarnation: plenum_cluster::Incarnation) -> Vec<Taken>;
+    sweep(dead: plenum_cluster::Incarnation, moves: Vec<Move>) -> Vec<Claim>;
+    rooms() -> Vec<Claim>;
+    put_spec(room: &RoomKey, spec: &plenum_cluster::member_api::RoomSpec) -> SpecStored;
+    get_spec(room: &RoomKey) -> Option<plenum_cluster::member_api::RoomSpec>;
+    remove_spec(room: &RoomKey, uid: &str) -> ();
+}
+
+struct Member {
+    handle: Membership,
+    events: mpsc::Receiver<Event>,
+    cut: Arc<AtomicBool>,
+}
+
+impl Member {
+    /// The first event that `wanted` makes something of, within a generous time. Others before it are dropped.
+    async fn event<T>(&mut self, what: &str, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+        let search = async {
+            loop {
+                let event = self.events.recv().await.expect("the thread lives");
+                if let Some(found) = wanted(&event) {
+                    return found;
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(15), search)
+            .await
+            .unwrap_or_else(|_| panic!("no {what}"))
+    }
+
+    async fn locate(&self, network: &Network, name: &str) -> Result<Located, CallError> {
+        self.handle
+            .locate(
+                &room(name),
+                IfAbsent::Place,
+                network,
+                Duration::from_secs(4),
+            )
+            .await
+    }
+}
+
+struct Pool<D> {
+    network: Arc<Network>,
+    directory: Arc<D>,
+    members: Vec<Member>,
+}
+
+impl<D: Directory + 'static> Pool<D> {
+    async fn new(directory: D, members: usize, recovering: Duration) -> Self {
+        let mut pool = Self {
+            network: Arc::default(),
+            directory: Arc::new(directory),
+            members: Vec::new(),
+        };
+        for i in 0..members {
+            pool.add(&format!("sfu-{i}"), recovering).await;
+        }
+        let all = |member: &Member| member.handle.view().members.len() == members;
+        until("all members know each other", || {
+            pool.members.iter().all(all)
+        })
+        .await;
+        until("the directory is up", || {
+            pool.members
+                .iter()
+                .all(|m| m.handle.view().directory == DirectoryHealth::Up)
+        })
+        .await;
+        pool
+    }
+
+    async fn add(&mut self, name: &str, recovering: Duration) {
+        let cut = Arc::new(AtomicBool::new(false));
+        let line = Line {
+            to: Arc::clone(&self.directory),
+            cut: Arc::clone(&cut),
+        };
+        let config = MembershipConfig {
+            node: NodeId::new(name).unwrap(),
+            internal_address: name.to_owned(),
+            seeds: Vec::new(),
+            capacity: Capacity::default(),
+            weight: 1,
+            version: "test".to_owned(),
+            timing: Timing {
+                recovering,
+                ..Timing::default()
+            },
+        };
+        let peers = Arc::clone(&self.network) as Arc<dyn Peers>;
+        let (handle, events) =
+            Membership::start(config, Directories::same(Arc::new(line)), peers).unwrap();
+        self.network
+            .members
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), handle.clone());
+        assert!(!handle.ready());
+        handle.set_state(MemberState::Serving);
+        until("it is ready", || handle.ready()).await;
+        self.members.push(Member {
+            handle,
+            events,
+            cut,
+        });
+    }
+
+    /// Opens rooms through the first member; they spread over all.
+    async fn open(&self, rooms: usize) {
+        for i in 0..rooms {
+            self.members[0]
+                .locate(&self.network, &format!("room-{i}"))
+                .await
+                .unwrap();
+        }
+        for claim in self.directory.rooms().await.unwrap() {
+            let home = self
+                .members
+                .iter()
+                .find(|m| m.handle.me() == claim.holder)
+                .unwrap();
+            home.handle
+                .claim_here(&claim.room, Epoch::ZERO, None)
+                .await
+                .unwrap();
+        }
+    }
+
+    async fn held_by(&self, member: usize) -> BTreeSet<RoomKey> {
+        let held = self
+            .directory
+            .held_by(self.members[member].handle.me().incarnation)
+            .await
+            .unwrap();
+        held.into_iter().map(|taken| taken.room).collect()
+    }
+
+    /// Takes a member out as a crash does: its thread ends without a word, its port refuses.
+    fn kill(&mut self, index: usize) -> Holder {
+        let member = self.members.remove(index);
+        let dead = member.handle.me();
+        self.network
+            .members
+            .lock()
+            .unwrap()
+            .remove(dead.node.as_str());
+        dead
+    }
+}
+
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = boottime() + Duration::from_secs(15);
+    while !holds() {
+        assert!(boottime() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn pool_of(members: usize) -> Pool<MemoryDirectory> {
+    Pool::new(
+        MemoryDirectory::new(),
+        members,
+        Duration::from_millis(TIMING_MS),
+    )
+    .await
+}
+
+async fn rooms_taken_by_the_others<D: Directory + 'static>(
+    pool: &mut Pool<D>,
+    mut missing: BTreeSet<RoomKey>,
+) {
+    for member in &mut pool.members {
+        // What each survivor got is what the Directory says it has.
+        let mine = pool
+            .directory
+            .held_by(member.handle.me().incarnation)
+            .await
+            .unwrap();
+        let mut mine: BTreeSet<RoomKey> = mine
+            .into_iter()
+            .map(|t| t.room)
+            .filter(|r| missing.contains(r))
+            .collect();
+        missing.retain(|room| !mine.contains(room));
+        while !mine.is_empty() {
+            let taken = member.event("RoomsTaken", |event| match event {
+                Event::RoomsTaken(taken) => Some(taken.clone()),
+                _ => None,
+            });
+            for taken in taken.await {
+                assert_eq!(member.handle.epoch(&taken.room), Some(taken.epoch));
+                mine.remove(&taken.room);
+            }
+        }
+    }
+    assert!(missing.is_empty(), "nobody took {missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crashed_member_is_dead_at_once_and_its_rooms_are_taken() {
+    let mut pool = pool_of(3).await;
+    pool.open(60).await;
+    let rooms = pool.held_by(0).await;
+    assert!(rooms.len() > 10, "{}", rooms.len());
+    let dead = pool.kill(0);
+    let began = boottime();
+    for member in &mut pool.members {
+        let seen = member.event("MemberDead", |event| match event {
+            Event::MemberDead { dead, .. } => Some(dead.clone()),
+            _ => None,
+        });
+        assert_eq!(seen.await, dead);
+    }
+    rooms_taken_by_the_others(&mut pool, rooms).await;
+    let took = boottime().saturating_sub(began);
+    println!("crash to rooms taken: {} ms", took.as_millis());
+    assert!(took < Duration::from_millis(2_000), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_hop_makes_the_crash_known_faster() {
+    let mut pool = pool_of(3).await;
+    let dead = pool.kill(0);
+    let began = boottime();
+    let patience = Duration::from_secs(4);
+    assert_eq!(
+        pool.members[1].handle.fate(&dead, patience).await,
+        Fate::Dead
+    );
+    let took = boottime().saturating_sub(began);
+    println!("broken hop to known death: {} ms", took.as_millis());
+    assert!(took < Duration::from_millis(1_000), "{took:?}");
+    // A hop that broke for another reason.
+    assert_eq!(
+        pool.members[1]
+            .handle
+            .fate(&pool.members[0].handle.me(), patience)
+            .await,
+        Fate::Alive
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_isolated_member_fences_itself_before_its_rooms_are_served_elsewhere() {
+    let mut pool = pool_of(3).await;
+    pool.open(30).await;
+    let rooms = pool.held_by(0).await;
+    let lost = pool.members[0].handle.me();
+    let began = boottime();
+    pool.network.swallow("sfu-0", true);
+    pool.members[0].cut.store(true, Ordering::Relaxed);
+    let mut isolated = pool.members.remove(0);
+    let reason = isolated.event("Fenced", |event| match event {
+        Event::Fenced(reason) => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(reason.await, FenceReason::Isolated);
+    let fenced = boottime();
+    assert_eq!(isolated.handle.serve_until().load(Ordering::Acquire), 0);
+    assert!(!isolated.handle.ready());
+    assert!(
+        isolated
+            .handle
+            .view()
+            .members
+            .contains_key(&NodeId::new("sfu-1").unwrap()),
+        "the last view stays"
+    );
+    for member in &mut pool.members {
+        member
+            .event("MemberDead", |e| {
+                matches!(e, Event::MemberDead { dead, .. } if *dead == lost).then_some(())
+            })
+            .await;
+    }
+    let dead = boottime();
+    println!(
+        "silence: fenced after {} ms, dead after {} ms",
+        fenced.saturating_sub(began).as_millis(),
+        dead.saturating_sub(began).as_millis()
+    );
+    assert!(fenced < dead && dead.saturating_sub(began) < Duration::from_secs(6));
+    rooms_taken_by_the_others(&mut pool, rooms).await;
+
+    // Back in reach, and told that the rooms are closed, it takes part again as a new life.
+    pool.network.swallow("sfu-0", false);
+    isolated.cut.store(false, Ordering::Relaxed);
+    isolated.handle.rejoin();
+    until("it is back", || isolated.handle.ready()).await;
+    assert_ne!(isolated.handle.me(), lost);
+    assert!(isolated.handle.serve_until().load(Ordering::Acquire) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_redis_can_not_hear_keeps_its_rooms() {
+    let mut pool = pool_of(3).await;
+    pool.open(30).await;
+    let before = pool.held_by(0).await;
+    pool.members[0].cut.store(true, Ordering::Relaxed);
+    pool.members[0]
+        .event("DirectoryDown", |e| {
+            (*e == Event::DirectoryDown).then_some(())
+        })
+        .await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    assert_eq!(pool.held_by(0).await, before);
+    let handle = &pool.members[0].handle;
+    assert!(
+        handle.ready()
+            && u128::from(handle.serve_until().load(Ordering::Acquire)) > boottime().as_nanos()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_directory_running_rooms_are_found_and_new_ones_wait() {
+    let mut pool = pool_of(3).await;
+    pool.open(12).await;
+    let homes: BTreeMap<RoomKey, Holder> = pool
+        .directory
+        .rooms()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|c| (c.room, c.holder))
+        .collect();
+    for member in &mut pool.members {
+        member.cut.store(true, Ordering::Relaxed);
+        member
+            .event("DirectoryDown", |e| {
+                (*e == Event::DirectoryDown).then_some(())
+            })
+            .await;
+    }
+    for (room, home) in &homes {
+        for member in &pool.members {
+            match member.locate(&pool.network, room.name()).await.unwrap() {
+                Located::Here { .. } => assert_eq!(member.handle.me(), *home),
+                Located::There { holder, .. } => assert_eq!(holder, *home),
+                Located::Nowhere => panic!("{room} is lost"),
+            }
+        }
+    }
+    let began = boottime();
+    let error = pool.members[0]
+        .locate(&pool.network, "new")
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CallError::Unavailable(_)), "{error}");
+    assert!(boottime().saturating_sub(began) < Duration::from_secs(1));
+
+    // A room ends meanwhile and another one gets new metadata: the Directory learns both when it is back.
+    let first = pool.members[0].handle.me();
+    let mut mine = homes
+        .iter()
+        .filter(|(_, home)| **home == first)
+        .map(|(room, _)| room.clone());
+    let (ended, changed) = (mine.next().unwrap(), mine.next().unwrap());
+    pool.members[0]
+        .handle
+        .room_ended(&ended, EndReason::Expired)
+        .await;
+    let saved = pool.members[0]
+        .handle
+        .save_snapshot(&changed, Bytes::from_static(b"new"))
+        .await;
+    assert!(matches!(saved, Err(CallError::Directory(error)) if error.is_transient()));
+    for member in &pool.members {
+        member.cut.store(false, Ordering::Relaxed);
+    }
+    let deadline = boottime() + Duration::from_secs(5);
+    loop {
+        let held = pool
+            .directory
+            .held_by(pool.members[0].handle.me().incarnation)
+            .await
+            .unwrap();
+        let snapshot = held
+            .iter()
+            .find(|taken| taken.room == changed)
+            .unwrap()
+            .snapshot
+            .clone();
+        let gone = held.iter().all(|taken| taken.room != ended);
+        if gone && snapshot == Some(Bytes::from_static(b"new")) {
+            break;
+        }
+        assert!(boottime() < deadline);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        pool.directory
+            .last_end(&ended)
+            .await
+            .unwrap()
+            .unwrap()
+            .reason,
+        EndReason::Expired
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn edges_that_ask_at_once_agree_on_one_home() {
+    let pool = pool_of(3).await;
+    let network = Arc::clone(&pool.network);
+    for i in 0..20 {
+        let name = format!("race-{i}");
+        let asked = pool
+            .members
+            .iter()
+            .map(|member| member.locate(&network, &name));
+        let found = futures_util::future::join_all(asked).await;
+        let home = |(found, member): (Result<Located, CallError>, &Member)| match found.unwrap() {
+            Located::Here { .. } => member.handle.me(),
+            Located::There { holder, .. } => holder,
+            Located::Nowhere => panic!(),
+        };
+        let homes: BTreeSet<Holder> = found.into_iter().zip(&pool.members).map(home).collect();
+        assert_eq!(homes.len(), 1, "{homes:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planned_move_changes_the_home_once() {
+    let pool = pool_of(3).await;
+    pool.open(9).await;
+    let (source, name) = (
+        &pool.members[0].handle,
+        pool.held_by(0).await.pop_first().unwrap(),
+    );
+    source
+        .save_snapshot(&name, Bytes::from_static(b"old"))
+        .await
+        .unwrap();
+    let before = source.epoch(&name).unwrap();
+    let target = source.choose_target(&name).unwrap().record.holder;
+    assert_ne!(target, source.me());
+    let epoch = source
+        .hand_over(&name, &target, Bytes::from_static(b"snapshot"))
+        .await
+        .unwrap();
+    assert!(epoch > before && source.epoch(&name).is_none());
+    let target = pool
+        .members
+        .iter()
+        .find(|m| m.handle.me() == target)
+        .unwrap();
+    target
+        .handle
+        .accept(&name, epoch, Some(Bytes::from_static(b"snapshot")))
+        .unwrap();
+    for member in &pool.members {
+        match member.locate(&pool.network, name.name()).await.unwrap() {
+            Located::Here { epoch: e, snapshot } => {
+                assert_eq!((member.handle.me(), e), (target.handle.me(), epoch));
+                assert_eq!(snapshot, Some(Bytes::from_static(b"snapshot")));
+            }
+            Located::There { holder, .. } => assert_eq!(holder, target.handle.me()),
+            Located::Nowhere => panic!(),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_leaves_gives_its_rooms_away() {
+    let mut pool = pool_of(3).await;
+    pool.open(30).await;
+    let rooms = pool.held_by(0).await;
+    let left = pool.members.remove(0);
+    left.handle.set_state(MemberState::Draining);
+    until("it is not ready", || !left.handle.ready()).await;
+    let began = boottime();
+    left.handle.leave().await;
+    rooms_taken_by_the_others(&mut pool, rooms).await;
+    println!(
+        "leave to rooms taken: {} ms",
+        boottime().saturating_sub(began).as_millis()
+    );
+    for member in &pool.members {
+        assert!(
+            !member
+                .handle
+                .view()
+                .members
+                .contains_key(&left.handle.me().node)
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copied_node_id_is_refused_until_its_owner_is_dead() {
+    let mut pool = pool_of(2).await;
+    let config = MembershipConfig {
+        node: NodeId::new("sfu-0").unwrap(),
+        internal_address: "elsewhere".to_owned(),
+        seeds: Vec::new(),
+        capacity: Capacity::default(),
+        weight: 1,
+        version: String::new(),
+        timing: Timing {
+            recovering: Duration::from_millis(TIMING_MS),
+            ..Timing::default()
+        },
+    };
+    let directories = Directories::same(Arc::clone(&pool.directory) as Arc<dyn Directory>);
+    let (copy, _events) = Membership::start(
+        config,
+        directories,
+        Arc::clone(&pool.network) as Arc<dyn Peers>,
+    )
+    .unwrap();
+    pool.network
+        .members
+        .lock()
+        .unwrap()
+        .insert("elsewhere".to_owned(), copy.clone());
+    copy.set_state(MemberState::Serving);
+    until("it is refused", || {
+        copy.view().registration_refused.is_some()
+    })
+    .await;
+    let why = copy.view().registration_refused.clone().unwrap();
+    assert!(
+        why.contains("sfu-0") && why.contains("elsewhere") && !copy.ready(),
+        "{why}"
+    );
+    pool.kill(0);
+    until("the name is free", || copy.ready()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_starts_without_a_directory_finds_running_rooms_through_its_seeds() {
+    let mut pool = pool_of(2).await;
+    pool.open(6).await;
+    let cut = Line {
+        to: Arc::clone(&pool.directory),
+        cut: Arc::new(AtomicBool::new(true)),
+    };
+    let config = MembershipConfig {
+        node: NodeId::new("late").unwrap(),
+        internal_address: "late".to_owned(),
+        seeds: vec![
+            "late".to_owned(),
+            "nobody".to_owned(),
+            "sfu-0".to_owned(),
+            "sfu-1".to_owned(),
+        ],
+        capacity: Capacity::default(),
+        weight: 1,
+        version: String::new(),
+        timing: Timing::default(),
+    };
+    let peers = Arc::clone(&pool.network) as Arc<dyn Peers>;
+    let (handle, events) =
+        Membership::start(config, Directories::same(Arc::new(cut)), peers).unwrap();
+    pool.network
+        .members
+        .lock()
+        .unwrap()
+        .insert("late".to_owned(), handle.clone());
+    handle.set_state(MemberState::Serving);
+    until("it has found its peers", || {
+        handle.view().members.len() == 2
+    })
+    .await;
+    assert!(handle.ready() && handle.view().state == MemberState::Starting);
+    pool.members.push(Member {
+        handle,
+        events,
+        cut: Arc::default(),
+    });
+    for claim in pool.directory.rooms().await.unwrap() {
+        match pool.members[2]
+            .locate(&pool.network, claim.room.name())
+            .await
+            .unwrap()
+        {
+            Located::There { holder, .. } => assert_eq!(holder, claim.holder),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+async fn redis_comes_back_empty(pool: &mut Pool<RedisDirectory>, server: &mut RedisServer) {
+    let before: BTreeMap<RoomKey, Claim> = pool
+        .directory
+        .rooms()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|c| (c.room.clone(), c))
+        .collect();
+    server.stop();
+    for member in &mut pool.members {
+        member
+            .event("DirectoryDown", |e| {
+                (*e == Event::DirectoryDown).then_some(())
+            })
+            .await;
+    }
+    server.start_again();
+    let began = boottime();
+    for member in &mut pool.members {
+        // Neither taken nor lost: the homes stay.
+        let lost = |event: &Event| match event {
+            Event::HistoryLost => Some(()),
+            Event::RoomsTaken(_)
+            | Event::ClaimLost { .. }
+            | Event::Fenced(_)
+            | Event::MemberDead { .. } => {
+                panic!("{event:?}")
+            }
+            _ => None,
+        };
+        member.event("HistoryLost", lost).await;
+    }
+    let deadline = boottime() + Duration::from_secs(10);
+    loop {
+        let claims = pool.directory.rooms().await.unwrap_or_default();
+        if claims.len() == before.len() {
+            assert!(claims.iter().all(|claim| before[&claim.room] == *claim));
+            break;
+        }
+        assert!(
+            boottime() < deadline,
+            "{} of {} claims came back",
+            claims.len(),
+            before.len()
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    println!(
+        "redis back to all claims asserted: {} ms",
+        boottime().saturating_sub(began).as_millis()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_come_back_to_a_redis_that_was_emptied() {
+    let mut server = RedisServer::start();
+    let settings = RedisSettings::new(server.url());
+    let directory = RedisDirectory::new(&settings, PoolKey::new("test", "pool").unwrap()).unwrap();
+    let mut pool = Pool::new(directory, 3, Timing::default().recovering).await;
+    pool.open(50).await;
+    redis_comes_back_empty(&mut pool, &mut server).await;
+    // And nobody claims a running room anew meanwhile.
+    for member in &pool.members {
+        assert_ne!(member.handle.view().directory, DirectoryHealth::Down);
+        let found = member.locate(&pool.network, "room-1").await.unwrap();
+        assert!(!matches!(found, Located::Nowhere));
+    }
+    for member in &mut pool.members {
+        while let Ok(event) = member.events.try_recv() {
+            assert!(
+                !matches!(
+                    event,
+                    Event::RoomsTaken(_) | Event::ClaimLost { .. } | Event::Fenced(_)
+                ),
+                "{event:?}"
+            );
+        }
+    }
+}
