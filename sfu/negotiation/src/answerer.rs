@@ -417,11 +417,6 @@ impl Answerer {
         self.requirement = Requirement::default();
     }
 
-    /// The last request may not have reached the client (its socket died): nothing counts as asked for.
-    pub fn forget_requirement(&mut self) {
-        self.requirement = Requirement::default();
-    }
-
     /// Tracks without a section.
     fn waiting(&self) -> PerKind<u32> {
         let mut waiting = PerKind::default();

@@ -178,15 +178,6 @@ impl Offerer {
         Some(offer)
     }
 
-    /// The open offer, or the answer to it, is lost (the client's socket died): another one may be written. An answer to it
-    /// that comes all the same is refused by its id.
-    pub fn give_up_open_offer(&mut self) {
-        if let Some(open) = self.open.take() {
-            self.dirty = true;
-            self.restart |= open.restarts_ice;
-        }
-    }
-
     /// Gives each waiting track an inactive section, or a new one.
     fn place(&mut self) {
         let mut free: Vec<(usize, MediaKind)> = Vec::new();
