@@ -7,7 +7,8 @@ use std::{collections::VecDeque, time::Duration};
 const MAX_RELIABLE: usize = 1 << 20;
 /// Longest that a reliable message waits: a client that takes nothing for so long is better off with a new connection.
 const MAX_RELIABLE_AGE: Duration = Duration::from_secs(5);
-/// Most bytes of lossy messages that wait: a fraction of a second on a slow link. Beyond, the oldest is worth least.
+/// Most bytes of messages that wait on each lossy channel: a fraction of a second on a slow link. Beyond, the oldest is
+/// worth least.
 const MAX_LOSSY: usize = 64 * 1024;
 /// What a queued message costs besides its bytes, so that empty ones are bounded too.
 const OVERHEAD: usize = 64;
@@ -43,12 +44,13 @@ impl Fifo {
     }
 }
 
-/// Reliable and lossy messages of one client, sent in turns so that neither starves the other.
+/// Messages to one client by channel, sent in turns so that none starves another.
 #[derive(Default)]
 pub(crate) struct SendQueue {
-    reliable: Fifo,
-    lossy: Fifo,
-    lossy_is_next: bool,
+    /// In the order of [`DataChannel::ALL`].
+    channels: [Fifo; DataChannel::ALL.len()],
+    /// Whose turn it is.
+    turn: usize,
     dropped: u64,
 }
 
@@ -66,44 +68,40 @@ impl SendQueue {
             payload: payload.to_vec(),
             queued_at: now,
         };
-        match channel {
-            DataChannel::Reliable => {
-                if self.reliable.bytes + needed > MAX_RELIABLE {
-                    return Err(Overflow);
-                }
-                self.reliable.push(message);
-            }
-            DataChannel::Lossy | DataChannel::DataTrack => {
-                while self.lossy.bytes + needed > MAX_LOSSY && self.lossy.pop().is_some() {
-                    self.dropped += 1;
-                }
-                self.lossy.push(message);
-            }
+        let is_reliable = channel == DataChannel::Reliable;
+        let fifo = &mut self.channels[channel as usize];
+        if is_reliable && fifo.bytes + needed > MAX_RELIABLE {
+            return Err(Overflow);
         }
+        while !is_reliable && fifo.bytes + needed > MAX_LOSSY && fifo.pop().is_some() {
+            self.dropped += 1;
+        }
+        fifo.push(message);
         Ok(())
     }
 
     /// The next message to send.
     pub(crate) fn pop(&mut self) -> Option<QueuedMessage> {
-        self.lossy_is_next = !self.lossy_is_next;
-        let (first, second) = if self.lossy_is_next {
-            (&mut self.lossy, &mut self.reliable)
-        } else {
-            (&mut self.reliable, &mut self.lossy)
-        };
-        first.pop().or_else(|| second.pop())
+        for _ in 0..self.channels.len() {
+            self.turn = (self.turn + 1) % self.channels.len();
+            if let Some(message) = self.channels.get_mut(self.turn).and_then(Fifo::pop) {
+                return Some(message);
+            }
+        }
+        None
     }
 
     /// When the oldest reliable message will have waited too long.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        let oldest = self.reliable.messages.front()?;
+        let oldest = self.channels[DataChannel::Reliable as usize]
+            .messages
+            .front()?;
         Some(oldest.queued_at + MAX_RELIABLE_AGE)
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.reliable = Fifo::default();
-        self.lossy = Fifo::default();
+        self.channels = Default::default();
     }
 
     /// Lossy messages that made room for newer ones.
@@ -147,15 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn neither_kind_starves_the_other() {
+    fn no_channel_starves_another() {
         let mut queue = SendQueue::default();
-        for _ in 0..3 {
-            queue.push(DataChannel::Reliable, &[1], NOW).unwrap();
+        for _ in 0..2 {
+            queue.push(DataChannel::Reliable, &[0], NOW).unwrap();
+            queue.push(DataChannel::Lossy, &[1], NOW).unwrap();
             queue.push(DataChannel::DataTrack, &[2], NOW).unwrap();
         }
         let order: Vec<_> = std::iter::from_fn(|| queue.pop())
-            .map(|m| m.payload[0])
+            .map(|message| message.payload[0])
             .collect();
-        assert_eq!(order, [2, 1, 2, 1, 2, 1]);
+        assert_eq!(order, [1, 2, 0, 1, 2, 0]);
     }
 }
