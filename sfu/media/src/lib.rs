@@ -8,10 +8,35 @@
 //! allocates nothing after warm-up and writes no log line. Whatever peers send, its memory stays bounded.
 #![forbid(unsafe_code)]
 
+mod arrivals;
+mod clock;
+mod commands;
 mod config;
+mod control;
+mod data;
+mod egress;
+mod events;
+mod flush;
+mod forward;
+mod history;
+mod key_frames;
+mod keys;
+mod layer;
+mod missing;
+mod outbox;
+mod quality;
+mod receive;
+mod reception;
+mod rooms;
+mod sender;
 mod shard;
 mod sink;
+mod speakers;
 mod stats;
+mod subscription;
+mod tick;
+mod track;
+mod transports;
 
 pub use config::{Budgets, ShardConfig};
 pub use shard::Shard;

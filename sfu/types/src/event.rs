@@ -71,6 +71,11 @@ pub enum ShardEvent {
         /// Measured since the last event.
         quality: LinkQuality,
     },
+    /// The client does not take its reliable data: the participant must reconnect. Said once per Transport.
+    DataOverflow {
+        /// Whose channels are full.
+        transport: TransportId,
+    },
 }
 
 /// State of a Transport.

@@ -1,0 +1,7 @@
+//! Data messages between participants: the Shard reads only the envelope.
+
+mod envelope;
+mod router;
+mod shard;
+
+pub(crate) use router::DataRouter;

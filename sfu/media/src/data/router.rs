@@ -1,0 +1,272 @@
+//! Whom a data message goes to, and what is kept for those who can't take it yet.
+
+use std::{collections::VecDeque, rc::Rc, time::Duration};
+
+use hashbrown::HashMap;
+use plenum_types::{
+    DataAudience, DataParticipant, DataPolicy, ParticipantId, ParticipantSid, Timestamp,
+    TransportId,
+};
+
+use super::envelope::{Content, Envelope};
+
+/// Reliable messages of a sender that are kept for receivers that resume: for this long...
+const REPLAY_AGE: Duration = Duration::from_secs(2);
+/// ...and at most this many bytes.
+const REPLAY_BYTES: usize = 100_000;
+/// Bytes that wait for a receiver whose channel is not open yet.
+const WAITING_BYTES: usize = 100_000;
+
+/// A reliable message that was sent.
+#[derive(Debug, Clone)]
+struct Sent {
+    at: Timestamp,
+    sequence: u32,
+    to: Rc<[ParticipantId]>,
+    message: Rc<[u8]>,
+}
+
+#[derive(Debug, Default)]
+struct Sender {
+    last_sequence: u32,
+    replay: VecDeque<Sent>,
+    replay_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: VecDeque<Rc<[u8]>>,
+    bytes: usize,
+}
+
+/// Why a message goes nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Not a `livekit.DataPacket`, or nothing in it that is routed.
+    Malformed,
+    /// The sender may not send (this).
+    NotAllowed,
+    /// A reliable message that came before.
+    Repeated,
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) message: Rc<[u8]>,
+    pub(crate) to: Rc<[ParticipantId]>,
+    /// The sender's last sequence, if the message moved it.
+    pub(crate) progress: Option<u32>,
+}
+
+/// Data routing of one room.
+#[derive(Debug, Default)]
+pub(crate) struct DataRouter {
+    version: u64,
+    participants: Vec<DataParticipant>,
+    senders: HashMap<ParticipantId, Sender>,
+    waiting: HashMap<ParticipantId, Waiting>,
+}
+
+impl DataRouter {
+    /// Replaces who may send to whom; older versions are ignored.
+    pub(crate) fn set_policy(&mut self, policy: DataPolicy) {
+        if policy.version < self.version {
+            return;
+        }
+        self.version = policy.version;
+        self.participants = policy.participants;
+        let known = |id: &ParticipantId| {
+            self.participants
+                .iter()
+                .any(|participant| participant.participant == *id)
+        };
+        self.senders.retain(|id, _| known(id));
+        self.waiting.retain(|id, _| known(id));
+    }
+
+    fn participant(&self, id: ParticipantId) -> Option<&DataParticipant> {
+        self.participants
+            .iter()
+            .find(|participant| participant.participant == id)
+    }
+
+    /// The Transport that carries messages to a participant.
+    pub(crate) fn downlink(&self, id: ParticipantId) -> Option<TransportId> {
+        self.participant(id)?.downlink
+    }
+
+    /// Routes a message of a participant.
+    pub(crate) fn route(
+        &mut self,
+        from: ParticipantId,
+        message: &[u8],
+        reliable: bool,
+        now: Timestamp,
+    ) -> Result<Delivery, Refusal> {
+        let sender = self.participant(from).ok_or(Refusal::NotAllowed)?;
+        if !sender.can_publish_data {
+            return Err(Refusal::NotAllowed);
+        }
+        let envelope = Envelope::read(message)
+            .ok()
+            .flatten()
+            .ok_or(Refusal::Malformed)?;
+        if envelope.content == Content::Transcription && !sender.agent {
+            return Err(Refusal::NotAllowed);
+        }
+        let (identity, sid) = if sender.hidden {
+            ("", "")
+        } else {
+            (sender.identity.as_str(), sender.sid.as_str())
+        };
+        let speaks_for_others = sender.agent
+            && matches!(envelope.content, Content::Text | Content::Transcription)
+            && !envelope.claimed_identity.is_empty();
+        let identity = if speaks_for_others {
+            envelope.claimed_identity
+        } else {
+            identity
+        };
+        let sequence = if reliable { envelope.sequence } else { 0 };
+        if sequence > 0
+            && self
+                .senders
+                .get(&from)
+                .is_some_and(|known| sequence <= known.last_sequence)
+        {
+            return Err(Refusal::Repeated);
+        }
+        let everyone = envelope.identities.is_empty() && envelope.sids.is_empty();
+        let to: Rc<[ParticipantId]> = self
+            .participants
+            .iter()
+            .filter(|receiver| {
+                receiver.participant != from
+                    && (everyone
+                        || envelope.identities.contains(&receiver.identity.as_str())
+                        || envelope.sids.contains(&receiver.sid.as_str()))
+                    && (envelope.content != Content::Metrics || receiver.can_subscribe_metrics)
+            })
+            .map(|receiver| receiver.participant)
+            .collect();
+        let message: Rc<[u8]> = envelope.rewrite(identity, sid).into();
+        let mut progress = None;
+        if sequence > 0 {
+            let sender = self.senders.entry(from).or_default();
+            sender.last_sequence = sequence;
+            progress = Some(sequence);
+            sender.keep(Sent {
+                at: now,
+                sequence,
+                to: to.clone(),
+                message: message.clone(),
+            });
+        }
+        Ok(Delivery {
+            message,
+            to,
+            progress,
+        })
+    }
+
+    /// Receivers of a message of the server.
+    pub(crate) fn audience(&self, audience: &DataAudience) -> Rc<[ParticipantId]> {
+        match audience {
+            DataAudience::Everyone => self
+                .participants
+                .iter()
+                .map(|participant| participant.participant)
+                .collect(),
+            DataAudience::Only(ids) => ids.as_slice().into(),
+        }
+    }
+
+    /// Reliable messages that a resumed participant has not seen: those after the last one it has of each sender.
+    pub(crate) fn missed(
+        &self,
+        participant: ParticipantId,
+        have: &[(ParticipantSid, u32)],
+    ) -> Vec<Rc<[u8]>> {
+        let mut missed: Vec<&Sent> = self
+            .participants
+            .iter()
+            .filter(|sender| sender.participant != participant)
+            .filter_map(|sender| {
+                let last = have.iter().find(|(sid, _)| *sid == sender.sid)?.1;
+                Some((last, self.senders.get(&sender.participant)?))
+            })
+            .flat_map(|(last, sender)| {
+                sender
+                    .replay
+                    .iter()
+                    .filter(move |sent| sent.sequence > last && sent.to.contains(&participant))
+            })
+            .collect();
+        missed.sort_by_key(|sent| sent.at);
+        missed
+            .into_iter()
+            .map(|sent| sent.message.clone())
+            .collect()
+    }
+
+    /// Keeps a reliable message until the receiver's channel is open; `false` if too many wait.
+    pub(crate) fn wait(&mut self, participant: ParticipantId, message: &Rc<[u8]>) -> bool {
+        if self.participant(participant).is_none() {
+            return false;
+        }
+        let waiting = self.waiting.entry(participant).or_default();
+        if waiting.bytes + message.len() > WAITING_BYTES {
+            return false;
+        }
+        waiting.bytes += message.len();
+        waiting.messages.push_back(message.clone());
+        true
+    }
+
+    /// The receiver's channel is open: what waited for it.
+    pub(crate) fn take_waiting(&mut self, participant: ParticipantId) -> VecDeque<Rc<[u8]>> {
+        self.waiting
+            .remove(&participant)
+            .map(|waiting| waiting.messages)
+            .unwrap_or_default()
+    }
+
+    /// Receivers for whom something waits.
+    pub(crate) fn waiting_receivers(&self) -> Vec<ParticipantId> {
+        self.waiting.keys().copied().collect()
+    }
+
+    /// Something waits for the receiver, so that later messages must too.
+    pub(crate) fn is_waiting(&self, participant: ParticipantId) -> bool {
+        self.waiting.contains_key(&participant)
+    }
+
+    /// Forgets messages that are too old to be replayed.
+    pub(crate) fn forget_old(&mut self, now: Timestamp) {
+        for sender in self.senders.values_mut() {
+            sender.forget_before(now.saturating_sub(REPLAY_AGE));
+        }
+    }
+}
+
+impl Sender {
+    fn keep(&mut self, sent: Sent) {
+        let at = sent.at;
+        self.replay_bytes += sent.message.len();
+        self.replay.push_back(sent);
+        self.forget_before(at.saturating_sub(REPLAY_AGE));
+    }
+
+    fn forget_before(&mut self, oldest: Timestamp) {
+        while self
+            .replay
+            .front()
+            .is_some_and(|sent| sent.at < oldest || self.replay_bytes > REPLAY_BYTES)
+        {
+            if let Some(sent) = self.replay.pop_front() {
+                self.replay_bytes -= sent.message.len();
+            }
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The last second of a published layer in plaintext, shared by all its subscriptions.
+//!
+//! Payloads lie in a ring of bytes, their descriptions in a ring of slots. A slot is found by source index and is valid
+//! while its bytes have not been written over: positions only grow, so one comparison tells.
+
+use std::time::Duration;
+
+use plenum_rtp::{AbsCaptureTime, AudioLevel, Vp8Descriptor};
+use plenum_types::{MediaKind, Timestamp};
+
+/// How long packets should stay: longer than a subscriber asks for them (a few round trips).
+const KEEP: Duration = Duration::from_secs(1);
+/// Rings begin with this many bytes and slots...
+const FIRST_VIDEO: (usize, usize) = (64 << 10, 128);
+/// ...for audio: one second of 20 ms frames at 64 kbit/s.
+const FIRST_AUDIO: (usize, usize) = (8 << 10, 64);
+/// A layer of 8 Mbit/s for one second.
+const MAX_BYTES: usize = 1 << 20;
+/// A layer of 2,000 packets a second.
+const MAX_SLOTS: usize = 2048;
+
+/// What all histories of a Shard may take together.
+#[derive(Debug)]
+pub(crate) struct HistoryBudget {
+    used: usize,
+    limit: usize,
+}
+
+impl HistoryBudget {
+    pub(crate) const fn new(limit: usize) -> Self {
+        Self { used: 0, limit }
+    }
+
+    pub(crate) const fn used(&self) -> usize {
+        self.used
+    }
+
+    fn take(&mut self, bytes: usize) -> bool {
+        let fits = self.used.saturating_add(bytes) <= self.limit;
+        if fits {
+            self.used += bytes;
+        }
+        fits
+    }
+
+    fn give(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+}
+
+/// What the Shard knows of a packet without its payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PacketInfo {
+    /// Extended sequence number within the layer, never 0 and never used twice.
+    pub(crate) index: u64,
+    /// When it came.
+    pub(crate) arrival: Timestamp,
+    /// As the publisher wrote it.
+    pub(crate) timestamp: u32,
+    /// See [`plenum_rtp::RtpPacket::marker`].
+    pub(crate) marker: bool,
+    /// Descriptor, if the codec is VP8.
+    pub(crate) vp8: Option<Vp8Descriptor>,
+    /// As the publisher measured it.
+    pub(crate) audio_level: Option<AudioLevel>,
+    /// On the publisher's clock.
+    pub(crate) capture: Option<AbsCaptureTime>,
+}
+
+impl PacketInfo {
+    /// A subscription can begin with this packet.
+    pub(crate) fn starts(&self, kind: MediaKind) -> bool {
+        match kind {
+            MediaKind::Audio => true,
+            MediaKind::Video => self.vp8.is_some_and(|descriptor| descriptor.key_frame),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    info: PacketInfo,
+    position: u64,
+    len: u16,
+    /// False once a move to a larger ring has left the payload behind.
+    kept: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    slots: Vec<Option<Slot>>,
+    bytes: Vec<u8>,
+    written: u64,
+    newest: u64,
+    bytes_wrapped: Timestamp,
+    slots_wrapped: Timestamp,
+}
+
+impl History {
+    /// Keeps a packet; forgets the oldest ones. Grows while a second does not fit and the budget allows.
+    pub(crate) fn insert(
+        &mut self,
+        info: PacketInfo,
+        payload: &[u8],
+        kind: MediaKind,
+        budget: &mut HistoryBudget,
+    ) {
+        if self.slots.is_empty() {
+            let (bytes, slots) = match kind {
+                MediaKind::Audio => FIRST_AUDIO,
+                MediaKind::Video => FIRST_VIDEO,
+            };
+            if !self.resize(bytes, slots, budget) {
+                return;
+            }
+            self.bytes_wrapped = info.arrival;
+            self.slots_wrapped = info.arrival;
+        }
+        self.grow_if_short(&info, payload.len(), budget);
+        let ring = self.bytes.len() as u64;
+        let mut at = (self.written % ring) as usize;
+        if at + payload.len() > self.bytes.len() {
+            self.written += ring - at as u64;
+            at = 0;
+        }
+        let Some(place) = self.bytes.get_mut(at..at + payload.len()) else {
+            return;
+        };
+        place.copy_from_slice(payload);
+        let position = self.written;
+        self.written += payload.len() as u64;
+        let mask = self.slots.len() as u64 - 1;
+        if let Some(slot) = self.slots.get_mut((info.index & mask) as usize) {
+            if slot.is_some_and(|held| held.info.index > info.index) {
+                // A packet so late that a newer one has its slot.
+                return;
+            }
+            *slot = Some(Slot {
+                info,
+                position,
+                len: payload.len() as u16,
+                kept: true,
+            });
+        }
+        self.newest = self.newest.max(info.index);
+    }
+
+    fn grow_if_short(&mut self, info: &PacketInfo, len: usize, budget: &mut HistoryBudget) {
+        let (bytes, slots) = (self.bytes.len(), self.slots.len());
+        let bytes_wrap = (self.written % bytes as u64) as usize + len > bytes;
+        let slots_wrap = info.index > self.newest && info.index & (slots as u64 - 1) == 0;
+        let mut wanted = (bytes, slots);
+        if bytes_wrap {
+            if info.arrival.saturating_since(self.bytes_wrapped) < KEEP {
+                wanted.0 = (bytes * 2).min(MAX_BYTES);
+            }
+            self.bytes_wrapped = info.arrival;
+        }
+        if slots_wrap {
+            if info.arrival.saturating_since(self.slots_wrapped) < KEEP {
+                wanted.1 = (slots * 2).min(MAX_SLOTS);
+            }
+            self.slots_wrapped = info.arrival;
+        }
+        if wanted != (bytes, slots) {
+            self.resize(wanted.0, wanted.1, budget);
+        }
+    }
+
+    fn resize(&mut self, bytes: usize, slots: usize, budget: &mut HistoryBudget) -> bool {
+        let size = |bytes: usize, slots: usize| bytes + slots * size_of::<Option<Slot>>();
+        let (before, after) = (size(self.bytes.len(), self.slots.len()), size(bytes, slots));
+        if !budget.take(after - before) {
+            return false;
+        }
+        let old = std::mem::take(self);
+        self.bytes = vec![0; bytes];
+        self.slots = vec![None; slots];
+        self.bytes_wrapped = old.bytes_wrapped;
+        self.slots_wrapped = old.slots_wrapped;
+        for mut slot in old.slots.iter().flatten().copied() {
+            let payload = old
+                .get(slot.info.index)
+                .map_or(&[][..], |(_, payload)| payload);
+            let at = (self.written % bytes as u64) as usize;
+            // All that the smaller ring held fits, once.
+            slot.kept = !payload.is_empty();
+            slot.position = self.written;
+            if let Some(place) = self.bytes.get_mut(at..at + payload.len()) {
+                place.copy_from_slice(payload);
+                self.written += payload.len() as u64;
+            }
+            let place = (slot.info.index & (slots as u64 - 1)) as usize;
+            if let Some(place) = self.slots.get_mut(place)
+                && place.is_none_or(|held| held.info.index < slot.info.index)
+            {
+                *place = Some(slot);
+            }
+        }
+        self.newest = old.newest;
+        true
+    }
+
+    /// A packet, if it is still there.
+    pub(crate) fn get(&self, index: u64) -> Option<(&PacketInfo, &[u8])> {
+        let mask = (self.slots.len() as u64).checked_sub(1)?;
+        let slot = self.slots.get((index & mask) as usize)?.as_ref()?;
+        let ring = self.bytes.len() as u64;
+        if slot.info.index != index || !slot.kept || self.written > slot.position + ring {
+            return None;
+        }
+        let at = (slot.position % ring) as usize;
+        let payload = self.bytes.get(at..at + usize::from(slot.len))?;
+        Some((&slot.info, payload))
+    }
+
+    /// The packet came before, or is too old to tell: to forward it might use its output number, and with it an SRTP nonce,
+    /// a second time.
+    pub(crate) fn has_seen(&self, index: u64) -> bool {
+        let Some(mask) = (self.slots.len() as u64).checked_sub(1) else {
+            return false;
+        };
+        self.newest > index + mask
+            || self
+                .slots
+                .get((index & mask) as usize)
+                .and_then(Option::as_ref)
+                .is_some_and(|slot| slot.info.index >= index)
+    }
+
+    /// The highest index kept so far.
+    pub(crate) const fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn release(&mut self, budget: &mut HistoryBudget) {
+        budget.give(self.bytes.len() + self.slots.len() * size_of::<Option<Slot>>());
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(index: u64, millis: u64) -> PacketInfo {
+        PacketInfo {
+            index,
+            arrival: Timestamp::from_millis(millis),
+            timestamp: 0,
+            marker: false,
+            vp8: None,
+            audio_level: None,
+            capture: None,
+        }
+    }
+
+    #[test]
+    fn a_second_of_packets_stays_whatever_the_rate() {
+        let mut budget = HistoryBudget::new(16 << 20);
+        let mut history = History::default();
+        // 600 packets of 1,000 bytes a second for ten seconds.
+        for n in 0..6_000u64 {
+            let payload = [(n % 251) as u8; 1_000];
+            history.insert(
+                info(100_000 + n, n * 10 / 6),
+                &payload,
+                MediaKind::Video,
+                &mut budget,
+            );
+        }
+        for n in 5_400..6_000u64 {
+            let (info, payload) = history.get(100_000 + n).unwrap();
+            assert_eq!(info.index, 100_000 + n);
+            assert_eq!(payload, [(n % 251) as u8; 1_000]);
+        }
+        assert!(history.get(100_000).is_none());
+        assert!(budget.used() < 3 << 20);
+        history.release(&mut budget);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_was_seen_is_known_after_its_bytes_are_gone() {
+        let mut budget = HistoryBudget::new(16 << 20);
+        let mut history = History::default();
+        for n in 0..120u64 {
+            history.insert(
+                info(70_000 + n, n),
+                &[1; 1_200],
+                MediaKind::Video,
+                &mut budget,
+            );
+        }
+        for n in 0..120 {
+            assert!(history.has_seen(70_000 + n));
+        }
+        assert!(!history.has_seen(70_120));
+        assert!(history.has_seen(60_000));
+    }
+
+    #[test]
+    fn at_the_budget_histories_stop_growing() {
+        let limit = 100_000;
+        let mut budget = HistoryBudget::new(limit);
+        let mut history = History::default();
+        for n in 0..2_000u64 {
+            history.insert(
+                info(100_000 + n, n / 10),
+                &[0; 1_000],
+                MediaKind::Video,
+                &mut budget,
+            );
+        }
+        assert!(budget.used() <= limit);
+        assert!(history.get(101_999).is_some());
+    }
+
+    #[test]
+    fn overwritten_bytes_are_never_read() {
+        let mut budget = HistoryBudget::new(200_000);
+        let mut history = History::default();
+        for n in 0..500u64 {
+            history.insert(
+                info(70_000 + n, n),
+                &[n as u8; 1_200],
+                MediaKind::Video,
+                &mut budget,
+            );
+            for back in 0..200 {
+                if let Some((info, payload)) = history.get(70_000 + n - back.min(n)) {
+                    assert_eq!(payload, [(info.index - 70_000) as u8; 1_200]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! A track forwarded to one participant: which layer, and how its numbers map.
+//!
+//! Output numbers are contiguous through mute, pauses, layer switches and dropped temporal layers. Each stretch between two
+//! such events is a [`Segment`] with constant offsets; retransmissions find theirs by output number, so that they repeat
+//! what was sent.
+
+use std::{collections::VecDeque, time::Duration};
+
+use plenum_types::{
+    LayerTarget, MediaKind, NtpTime, RoomHandle, SenderParams, SubscriptionId, Timestamp,
+};
+
+use crate::{
+    history::PacketInfo,
+    keys::{TrackKey, TransportKey},
+    sender::SenderLayout,
+};
+
+/// Segments that retransmissions can still find: dropping every other frame makes 15 a second.
+const MAX_OLDER: usize = 32;
+/// Output sequence numbers begin here: below 2^15, as RFC 3711 section 3.3.1 asks of a first number.
+const FIRST_OUT: u64 = 1;
+/// Answers that are remembered.
+const ANSWERS: usize = 256;
+/// Place of a segment's layer before anything was sent, and after the layer's source or place has changed.
+const NO_LAYER: u8 = u8::MAX;
+/// Layers are aligned by sender reports only if the result differs from the arrival times by less than this.
+const MAX_ALIGNMENT: Duration = Duration::from_secs(3);
+
+/// Constant offsets from a layer's numbers to ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// The layer's place in its track.
+    pub(crate) layer: u8,
+    /// First source index.
+    first_source: u64,
+    /// Its output number.
+    first_out: u64,
+    /// Added to the timestamp.
+    pub(crate) timestamp_offset: u32,
+    /// Added to the picture id.
+    pub(crate) picture_offset: u16,
+    /// Added to TL0PICIDX.
+    pub(crate) tl0_offset: u8,
+}
+
+impl Segment {
+    /// Source index of an output number.
+    pub(crate) const fn source(&self, out: u64) -> u64 {
+        self.first_source
+            .wrapping_add(out.wrapping_sub(self.first_out))
+    }
+
+    const fn out(&self, source: u64) -> u64 {
+        self.first_out
+            .wrapping_add(source.wrapping_sub(self.first_source))
+    }
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forward {
+    /// Not for this subscription.
+    Skip,
+    /// Send it with this output number.
+    Send(u64),
+    /// Send it with this output number: another layer, or the first one, begins with it.
+    Begin(u64),
+}
+
+/// Whether two layers' clocks can be compared, for [`Subscription::forward`].
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Alignment {
+    /// Timestamps of the new layer less those of the old one at the same moment, by sender reports.
+    pub(crate) new_less_old: Option<u32>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Subscription {
+    pub(crate) room: RoomHandle,
+    pub(crate) id: SubscriptionId,
+    pub(crate) track: TrackKey,
+    pub(crate) transport: TransportKey,
+    pub(crate) kind: MediaKind,
+    pub(crate) params: SenderParams,
+    pub(crate) layout: SenderLayout,
+    pub(crate) target: LayerTarget,
+    /// The sink is connected.
+    pub(crate) open: bool,
+    /// The layer that should be sent.
+    pub(crate) wanted: Option<u8>,
+    /// The layer that is sent.
+    pub(crate) current: Option<u8>,
+    /// The layer before: late packets of it still fill holes.
+    previous: Option<u8>,
+    temporal: u8,
+    newest: Segment,
+    older: VecDeque<Segment>,
+    /// Source index after the last one forwarded or dropped on purpose.
+    next_source: u64,
+    next_out: u64,
+    /// Something was sent.
+    begun: bool,
+    dropped_packets: u64,
+    dropped_pictures: u16,
+    dropped_timestamp: Option<u32>,
+    last_timestamp: u32,
+    last_sent: Timestamp,
+    last_picture: u16,
+    last_tl0: u8,
+    pub(crate) started: bool,
+    answers: Vec<(u64, Timestamp)>,
+    pub(crate) rtx_next: u64,
+    pub(crate) packets: u32,
+    pub(crate) octets: u32,
+    /// The subscriber has reported on our SSRC, so it knows what belongs to it.
+    pub(crate) acknowledged: bool,
+    /// Publisher's time and our timestamp at the same moment, by the publisher's reports.
+    pub(crate) clock: Option<(NtpTime, u32)>,
+    /// Sequence of the last report's number and its loss, for the link's quality.
+    pub(crate) reported: Option<(u32, i32)>,
+}
+
+impl Subscription {
+    pub(crate) fn new(
+        room: RoomHandle,
+        id: SubscriptionId,
+        track: TrackKey,
+        transport: TransportKey,
+        params: SenderParams,
+        target: LayerTarget,
+    ) -> Self {
+        Self {
+            room,
+            id,
+            track,
+            transport,
+            kind: params.codec.kind(),
+            layout: SenderLayout::new(&params),
+            params,
+            target,
+            open: false,
+            wanted: None,
+            current: None,
+            previous: None,
+            temporal: target.temporal,
+            newest: Segment {
+                layer: NO_LAYER,
+                first_source: 0,
+                first_out: FIRST_OUT,
+                timestamp_offset: 0,
+                picture_offset: 0,
+                tl0_offset: 0,
+            },
+            older: VecDeque::new(),
+            next_source: 0,
+            next_out: FIRST_OUT,
+            begun: false,
+            dropped_packets: 0,
+            dropped_pictures: 0,
+            dropped_timestamp: None,
+            last_timestamp: 0,
+            last_sent: Timestamp::ZERO,
+            last_picture: 0,
+            last_tl0: 0,
+            started: false,
+            answers: Vec::new(),
+            rtx_next: FIRST_OUT,
+            packets: 0,
+            octets: 0,
+            acknowledged: false,
+            clock: None,
+            reported: None,
+        }
+    }
+
+    /// Continues the numbers of a subscription that had the same SSRCs.
+    pub(crate) fn continue_from(&mut self, out: Option<u64>, rtx: Option<u64>) {
+        if let Some(out) = out {
+            self.next_out = out;
+        }
+        if let Some(rtx) = rtx {
+            self.rtx_next = rtx;
+        }
+    }
+
+    /// The section was negotiated anew; the SSRC stays.
+    pub(crate) fn set_params(&mut self, params: SenderParams) {
+        self.layout = SenderLayout::new(&params);
+        self.params = params;
+    }
+
+    /// May need packets of this layer: sends it, waits for it, or has holes in it.
+    pub(crate) fn wants_packets_of(&self, layer: u8) -> bool {
+        let layer = Some(layer);
+        self.current == layer || self.wanted == layer || self.previous == layer
+    }
+
+    /// Waits for a key frame of this layer.
+    pub(crate) fn waits_for(&self, layer: u8) -> bool {
+        self.wanted == Some(layer) && self.current != Some(layer)
+    }
+
+    /// Sets which layer should be sent; `None` stops at once. `true`: a key frame of it is needed.
+    pub(crate) fn want(&mut self, layer: Option<u8>) -> bool {
+        if layer.is_none() {
+            self.stop();
+        }
+        self.wanted = layer;
+        self.kind == MediaKind::Video && layer.is_some() && self.current != layer
+    }
+
+    /// What was sent has no continuation: the next packet must be one that starts.
+    pub(crate) fn stop(&mut self) {
+        if let Some(layer) = self.current.take() {
+            self.previous = Some(layer);
+        }
+    }
+
+    /// Another source took a layer's place: its timestamps are not those of the one before.
+    pub(crate) fn lose_source(&mut self, layer: u8) {
+        if self.current == Some(layer) {
+            self.stop();
+        }
+        // Also out of reach of retransmissions: a source index means nothing across sources.
+        for segment in self.older.iter_mut().chain([&mut self.newest]) {
+            if segment.layer == layer {
+                segment.layer = NO_LAYER;
+            }
+        }
+    }
+
+    /// What becomes of a packet of a layer of its track.
+    pub(crate) fn forward(
+        &mut self,
+        layer: u8,
+        packet: &PacketInfo,
+        align: impl FnOnce(u8) -> Alignment,
+    ) -> Forward {
+        if self.current == Some(layer) {
+            if packet.index < self.next_source {
+                return self.forward_late(layer, packet.index);
+            }
+            if !self.passes(packet) {
+                return Forward::Skip;
+            }
+            if self.dropped_packets > 0 {
+                self.close_gap(packet.index);
+            }
+            return Forward::Send(self.send(packet));
+        }
+        if self.wanted == Some(layer) && packet.starts(self.kind) {
+            self.begin(layer, packet, align);
+            return Forward::Begin(self.send(packet));
+        }
+        if self.previous == Some(layer) {
+            return self.forward_late(layer, packet.index);
+        }
+        Forward::Skip
+    }
+
+    fn send(&mut self, packet: &PacketInfo) -> u64 {
+        let segment = &self.newest;
+        let out = segment.out(packet.index);
+        self.next_source = packet.index + 1;
+        self.next_out = out + 1;
+        self.last_sent = packet.arrival;
+        self.last_timestamp = packet.timestamp.wrapping_add(segment.timestamp_offset);
+        if let Some(vp8) = &packet.vp8 {
+            if let Some(picture) = vp8.picture_id {
+                self.last_picture = picture.value.wrapping_add(segment.picture_offset);
+            }
+            if let Some(tl0) = vp8.tl0_pic_idx {
+                self.last_tl0 = tl0.wrapping_add(segment.tl0_offset);
+            }
+        }
+        out
+    }
+
+    /// Drops temporal layers above the target; steps up only where the stream allows it.
+    fn passes(&mut self, packet: &PacketInfo) -> bool {
+        let Some(vp8) = &packet.vp8 else {
+            return true;
+        };
+        let wanted = self.target.temporal;
+        if vp8.frame_start && wanted != self.temporal {
+            if wanted < self.temporal || vp8.key_frame {
+                self.temporal = wanted;
+            } else if vp8.layer_sync && vp8.temporal <= wanted {
+                self.temporal = self.temporal.max(vp8.temporal);
+            }
+        }
+        if vp8.temporal <= self.temporal {
+            return true;
+        }
+        self.dropped_packets += 1;
+        if self.dropped_timestamp != Some(packet.timestamp) {
+            self.dropped_timestamp = Some(packet.timestamp);
+            self.dropped_pictures = self.dropped_pictures.wrapping_add(1);
+        }
+        self.next_source = packet.index + 1;
+        false
+    }
+
+    /// A packet of the current layer that is dropped for another reason than its layer, such as padding alone.
+    pub(crate) fn pass_over(&mut self, layer: u8, index: u64) {
+        if self.current == Some(layer) && index >= self.next_source {
+            self.dropped_packets += 1;
+            self.next_source = index + 1;
+        }
+    }
+
+    fn push_segment(&mut self, segment: Segment) {
+        if self.older.len() == MAX_OLDER {
+            self.older.pop_front();
+        }
+        self.older.push_back(self.newest);
+        self.newest = segment;
+        self.dropped_packets = 0;
+        self.dropped_pictures = 0;
+        self.dropped_timestamp = None;
+    }
+
+    /// Packets were dropped on purpose before this one.
+    fn close_gap(&mut self, source: u64) {
+        // Holes of packets that were lost, not dropped, stay: they may be mended.
+        let first_out = self.newest.out(source) - self.dropped_packets;
+        self.push_segment(Segment {
+            first_source: source,
+            first_out,
+            picture_offset: self
+                .newest
+                .picture_offset
+                .wrapping_sub(self.dropped_pictures),
+            ..self.newest
+        });
+    }
+
+    /// Begins a layer with a packet that needs none before it.
+    fn begin(&mut self, layer: u8, packet: &PacketInfo, align: impl FnOnce(u8) -> Alignment) {
+        let mut segment = Segment {
+            layer,
+            first_source: packet.index,
+            first_out: self.next_out,
+            ..self.newest
+        };
+        if !std::mem::replace(&mut self.begun, true) {
+            self.newest = segment;
+        } else {
+            segment.timestamp_offset = self.align_timestamp(layer, packet, align);
+            if let Some(vp8) = &packet.vp8 {
+                if let Some(picture) = vp8.picture_id {
+                    segment.picture_offset = self
+                        .last_picture
+                        .wrapping_add(1)
+                        .wrapping_sub(picture.value);
+                }
+                if let Some(tl0) = vp8.tl0_pic_idx {
+                    segment.tl0_offset = self.last_tl0.wrapping_add(1).wrapping_sub(tl0);
+                }
+            }
+            self.push_segment(segment);
+        }
+        self.temporal = self.target.temporal;
+        self.previous = self
+            .current
+            .or(self.previous)
+            .filter(|previous| *previous != layer);
+        self.current = Some(layer);
+        self.next_source = packet.index;
+    }
+
+    fn align_timestamp(
+        &self,
+        layer: u8,
+        packet: &PacketInfo,
+        align: impl FnOnce(u8) -> Alignment,
+    ) -> u32 {
+        let clock_rate = self.params.codec.clock_rate();
+        let elapsed = packet.arrival.saturating_since(self.last_sent);
+        let ticks = |time: Duration| {
+            (time.as_micros().min(u128::from(u32::MAX)) as u64 * u64::from(clock_rate) / 1_000_000)
+                as u32
+        };
+        let by_arrival = self.last_timestamp.wrapping_add(ticks(elapsed).max(1));
+        let by_reports = if layer == self.newest.layer {
+            Some(packet.timestamp.wrapping_add(self.newest.timestamp_offset))
+        } else {
+            align(self.newest.layer).new_less_old.map(|difference| {
+                packet
+                    .timestamp
+                    .wrapping_sub(difference)
+                    .wrapping_add(self.newest.timestamp_offset)
+            })
+        };
+        let out = by_reports
+            .filter(|out| {
+                out.wrapping_sub(by_arrival).cast_signed().unsigned_abs() < ticks(MAX_ALIGNMENT)
+            })
+            .map_or(by_arrival, |out| {
+                // Never back: a frame of the same moment may have been sent.
+                if out.wrapping_sub(self.last_timestamp).cast_signed() > 0 {
+                    out
+                } else {
+                    self.last_timestamp.wrapping_add(1)
+                }
+            });
+        out.wrapping_sub(packet.timestamp)
+    }
+
+    fn forward_late(&self, layer: u8, source: u64) -> Forward {
+        let mut until = self.next_out;
+        for segment in std::iter::once(&self.newest).chain(self.older.iter().rev()) {
+            if segment.layer == layer && source >= segment.first_source {
+                let out = segment.out(source);
+                return if out < until {
+                    Forward::Send(out)
+                } else {
+                    Forward::Skip
+                };
+            }
+            until = segment.first_out;
+        }
+        Forward::Skip
+    }
+
+    /// The segment of an output number that was or could have been sent.
+    pub(crate) fn segment_of(&self, out: u64) -> Option<&Segment> {
+        if out >= self.newest.first_out {
+            return (out < self.next_out).then_some(&self.newest);
+        }
+        self.older
+            .iter()
+            .rev()
+            .find(|segment| out >= segment.first_out)
+    }
+
+    /// The output number that a 16-bit sequence number of the subscriber means: the newest one sent.
+    pub(crate) fn out_of(&self, sequence: u16) -> u64 {
+        let newest = self.next_out - 1;
+        newest.saturating_sub(u64::from((newest as u16).wrapping_sub(sequence)))
+    }
+
+    /// The next output number.
+    pub(crate) const fn next_out(&self) -> u64 {
+        self.next_out
+    }
+
+    /// A NACK asks for this number: `false` if it was answered less than `rtt` ago.
+    pub(crate) fn may_answer(&mut self, out: u64, rtt: Duration, now: Timestamp) -> bool {
+        if self.answers.is_empty() {
+            self.answers.resize(ANSWERS, (0, Timestamp::ZERO));
+        }
+        let Some(answer) = self.answers.get_mut(out as usize % ANSWERS) else {
+            return false;
+        };
+        if answer.0 == out && now.saturating_since(answer.1) < rtt {
+            return false;
+        }
+        *answer = (out, now);
+        true
+    }
+
+    /// The newest segment, if something was sent.
+    pub(crate) fn newest_segment(&self) -> Option<&Segment> {
+        (self.newest.layer != NO_LAYER).then_some(&self.newest)
+    }
+
+    /// The track's layers moved to other places.
+    pub(crate) fn forget_layers(&mut self) {
+        self.stop();
+        self.previous = None;
+        self.wanted = None;
+        self.older.clear();
+        self.newest.layer = NO_LAYER;
+    }
+}
