@@ -24,12 +24,10 @@ pub async fn take_over(
     directory.tombstone(dead).await?;
     let mut homeless = None;
     let mut moves = Vec::new();
-    for taken in directory.held_by(dead.incarnation).await? {
-        match placement.place(&taken.room, None) {
-            Ok(to) => moves.push(Move {
-                room: taken.room,
-                to,
-            }),
+    let rooms = directory.rooms().await?.into_iter();
+    for Claim { room, .. } in rooms.filter(|claim| claim.holder.incarnation == dead.incarnation) {
+        match placement.place(&room, None) {
+            Ok(to) => moves.push(Move { room, to }),
             Err(why) => homeless = Some((homeless.map_or(1, |(count, _)| count + 1), why)),
         }
     }

@@ -527,6 +527,44 @@ async fn without_a_directory_running_rooms_are_found_and_new_ones_wait() {
             .reason,
         EndReason::Expired
     );
+    // The drivers go on.
+    for member in &pool.members {
+        let beats = |m: &Member| m.handle.view().members[&m.handle.me().node].beats;
+        let before = beats(member);
+        until("it beats", || beats(member) > before + 1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tombstone_from_the_operator_fences_a_living_member_and_moves_its_rooms() {
+    let mut pool = pool_of(2).await;
+    pool.open(20).await;
+    let (rooms, accused) = (pool.held_by(1).await, pool.members[1].handle.me());
+    pool.directory.tombstone(&accused).await.unwrap();
+    let mut fenced = pool.members.remove(1);
+    let reason = fenced.event("Fenced", |event| match event {
+        Event::Fenced(reason) => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(reason.await, FenceReason::Tombstoned);
+    assert!(rooms.iter().all(|room| fenced.handle.epoch(room).is_none()));
+    let refused = fenced
+        .handle
+        .claim_here(&room("x"), Epoch::ZERO, None)
+        .await;
+    assert!(matches!(
+        refused,
+        Err(CallError::NotServing(MemberState::Fenced))
+    ));
+    until("the other one serves them", || {
+        rooms
+            .iter()
+            .all(|room| pool.members[0].handle.epoch(room).is_some())
+    })
+    .await;
+    rooms_taken_by_the_others(&mut pool, rooms).await;
+    fenced.handle.rejoin();
+    until("it is back", || fenced.handle.ready()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

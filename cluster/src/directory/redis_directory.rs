@@ -75,6 +75,9 @@ impl RedisDirectory {
             }
             pipeline.invoke_script(&call);
         }
+        if pipeline.is_empty() {
+            return Ok(Vec::new());
+        }
         let answers: Vec<Vec<Bytes>> = self
             .link
             .run(async |mut link| pipeline.query_async(&mut link).await)
@@ -440,30 +443,28 @@ impl Directory for RedisDirectory {
         let dead = dead.to_string().into_bytes();
         let mut by_bucket = std::collections::BTreeMap::<Bucket, Vec<Vec<u8>>>::new();
         for Move { room, to } in moves {
-            let arguments = by_bucket
-                .entry(room.bucket())
-                .or_insert_with(|| vec![b"sweep".to_vec(), dead.clone()]);
+            let arguments = by_bucket.entry(room.bucket()).or_default();
             arguments.push(room.escaped().into_bytes());
             arguments.push(to.node.as_str().as_bytes().to_vec());
             arguments.push(to.incarnation.to_string().into_bytes());
         }
+        // Lua's unpack takes at most some 8,000 values; a batch stays well below, and below 10 ms of Redis' time.
+        let mut calls = Vec::new();
+        for (bucket, moves) in by_bucket {
+            for batch in moves.chunks(3 * SWEEP_BATCH) {
+                let operation = [b"sweep".to_vec(), dead.clone()];
+                calls.push((
+                    bucket,
+                    operation.into_iter().chain(batch.iter().cloned()).collect(),
+                ));
+            }
+        }
         let mut moved = Vec::new();
-        for (bucket, arguments) in by_bucket {
-            // Lua's unpack takes at most some 8,000 values; a batch stays well below, and below 10 ms of Redis' time.
-            for batch in arguments
-                .get(2..)
-                .unwrap_or_default()
-                .chunks(3 * SWEEP_BATCH)
-            {
-                let mut call = vec![b"sweep".to_vec(), dead.clone()];
-                call.extend_from_slice(batch);
-                for mut reply in self.pipeline([(bucket, call)]).await? {
-                    while !reply.is_at_end() {
-                        let room = self
-                            .expect(reply.text().and_then(|text| RoomKey::from_escaped(&text)))?;
-                        moved.push(self.expect(read_claim(room, &mut reply))?);
-                    }
-                }
+        for mut reply in self.pipeline(calls).await? {
+            while !reply.is_at_end() {
+                let room =
+                    self.expect(reply.text().and_then(|text| RoomKey::from_escaped(&text)))?;
+                moved.push(self.expect(read_claim(room, &mut reply))?);
             }
         }
         Ok(moved)

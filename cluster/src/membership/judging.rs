@@ -13,7 +13,7 @@ use super::rooms::Serving;
 use super::{DirectoryHealth, Event};
 use crate::clock::boottime;
 use crate::detector::{Evidence, Health, Verdict, turn};
-use crate::directory::{Changed, Claim, DirectoryError, Holder, Refused};
+use crate::directory::{Changed, Claim, DirectoryError, Holder, Refused, Taken};
 use crate::retry::RetryPolicy;
 use crate::{Incarnation, sweep};
 
@@ -192,7 +192,19 @@ impl Driver {
             return Ok(());
         }
         let before = self.shared.own().epochs();
-        let held = self.directory.held_by(me.incarnation).await?;
+        let claims = self.directory.rooms().await?.into_iter();
+        let mine = claims.filter(|claim| claim.holder.incarnation == me.incarnation);
+        let mut held: Vec<Taken> = mine
+            .map(|c| Taken {
+                room: c.room,
+                epoch: c.epoch,
+                snapshot: None,
+            })
+            .collect();
+        if self.shared.own().has_new(&held) {
+            // Only now are the snapshots worth reading.
+            held = self.directory.held_by(me.incarnation).await?;
+        }
         if !self.is_still(&me) {
             return Ok(());
         }

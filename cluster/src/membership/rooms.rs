@@ -52,7 +52,7 @@ impl OwnRooms {
         self.serving.insert(room.clone(), serving);
     }
 
-    /// Keeps a snapshot; false if the room is not served here.
+    /// Keeps a snapshot; `None` if the room is not served here.
     pub(super) fn keep_snapshot(&mut self, room: &RoomKey, snapshot: &Bytes) -> Option<Epoch> {
         let serving = self.serving.get_mut(room)?;
         serving.snapshot = Some(snapshot.clone());
@@ -157,6 +157,12 @@ impl OwnRooms {
         ended
             .map(|(room, (epoch, reason))| (room.clone(), *epoch, *reason))
             .collect()
+    }
+
+    /// Something is held that is not served.
+    pub(super) fn has_new(&self, held: &[Taken]) -> bool {
+        held.iter()
+            .any(|taken| !self.serving.contains_key(&taken.room))
     }
 
     /// Compares with what the Directory says is held by this incarnation. `before` is [`OwnRooms::epochs`] from before
