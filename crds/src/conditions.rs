@@ -27,6 +27,8 @@ pub mod reasons {
     pub const SCALED_TO_ZERO: &str = "ScaledToZero";
     /// MediaPool: the port range is used up; names the range and how many members fit.
     pub const PORTS_EXHAUSTED: &str = "PortsExhausted";
+    /// MediaPool: members end as soon as they are made; no more are made for a time.
+    pub const MEMBERS_FAILING: &str = "MembersFailing";
     /// MediaPool: a Secret or a key in it is missing.
     pub const SECRET_MISSING: &str = "SecretMissing";
     /// MediaNode: the Pod has no address or does not answer yet.
@@ -83,6 +85,8 @@ pub mod events {
     pub const PORTS_EXHAUSTED: &str = "PortsExhausted";
     /// MediaNode: its Pod was made.
     pub const POD_CREATED: &str = "PodCreated";
+    /// MediaNode: the API server refused its Pod (quota, admission, a wrong field); the note says why.
+    pub const POD_REFUSED: &str = "PodRefused";
     /// MediaNode: the member was told its advertised addresses.
     pub const ADDRESSES_SET: &str = "AddressesSet";
     /// MediaNode: the member takes rooms and clients.

@@ -75,8 +75,8 @@ pub struct RoomResourceSpec {
     pub departure_timeout: Option<u32>,
     /// Room metadata of the protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    // Half of the protocol's own limit of 512 KiB: an object in etcd has 1.5 MiB for everything.
-    #[schemars(length(max = 262_144))]
+    // What the Directory keeps beside the claim (`plenum_cluster::directory::MAX_SPEC_BYTES`) has space for 64 KiB.
+    #[schemars(length(max = 65_536))]
     pub metadata: Option<String>,
     /// Ends the call and refuses joins, but keeps the object.
     #[serde(default)]
