@@ -155,8 +155,6 @@ impl Driver {
         self.start_reconcile();
     }
 
-    // ---- own rooms and the Directory --------------------------------------------------------------------------------
-
     /// Looks which rooms the Directory has for this member; one reading at a time, and another one after it if asked for
     /// meanwhile.
     pub(super) fn start_reconcile(self: &Rc<Self>) {
@@ -311,8 +309,6 @@ impl Driver {
         let core = self.core.borrow();
         core.registered && core.me == *me
     }
-
-    // ---- rooms that nobody cares for --------------------------------------------------------------------------------
 
     /// The lowest living NodeId finishes takeovers that stopped halfway, and sweeps the claims of members that nobody knows.
     pub(super) fn start_orphans(self: &Rc<Self>) {

@@ -7,6 +7,7 @@ mod asking;
 mod calls;
 mod driver;
 mod judging;
+mod pinging;
 mod rooms;
 mod view;
 
