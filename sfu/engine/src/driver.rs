@@ -13,9 +13,9 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token};
-use plenum_media::Shard;
+use plenum_media::{Shard, ShardConfig};
 use plenum_transport::{DatagramKind, classify};
-use plenum_types::{RoomToShard, ShardId, Timestamp};
+use plenum_types::{RoomToShard, Timestamp};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef};
 use tokio::sync::mpsc;
 
@@ -62,10 +62,46 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// What a Shard's thread is started with. The Shard itself is made on the thread and never leaves it.
+pub(crate) struct Start {
+    pub(crate) shard: ShardConfig,
+    pub(crate) clock: Clock,
+    pub(crate) sockets: Vec<MediaSocket>,
+    pub(crate) poll: Poll,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) events: mpsc::Sender<ShardNews>,
+    /// See [`Driver::pass`].
+    pub(crate) awake: Arc<AtomicBool>,
+    pub(crate) status: Arc<SharedStatus>,
+    pub(crate) serve_until: ServeUntil,
+}
+
+/// Token of the waker; sockets have their indices.
+pub(crate) const WAKER: Token = Token(usize::MAX - 1);
+
+/// Runs a Shard until told to stop, or until it panics: then its state is dropped and the rooms hear of it.
+pub(crate) fn run(start: Start) {
+    let (events, status, id) = (
+        start.events.clone(),
+        start.status.clone(),
+        start.shard.shard,
+    );
+    let ended = catch_unwind(AssertUnwindSafe(|| Driver::new(start)?.passes()));
+    match ended {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => {
+            tracing::error!(shard = %id, %error, "the media thread can't wait for its sockets");
+        }
+        Err(_) => tracing::error!(shard = %id, "the shard panicked; its rooms reconnect"),
+    }
+    status.fail();
+    // The thread has nothing else to do: wait until the news is taken. An error means that the process ends.
+    let _ = events.blocking_send(ShardNews::Failed(id));
+}
+
 /// A Shard with its thread's belongings.
-pub(crate) struct Driver {
+struct Driver {
     shard: Shard,
-    id: ShardId,
     clock: Clock,
     sockets: Vec<MediaSocket>,
     /// Per socket: data may be waiting (epoll is edge-triggered).
@@ -95,33 +131,25 @@ struct Leftover {
 }
 
 impl Driver {
-    /// Token of the waker; sockets have their indices.
-    pub(crate) const WAKER: Token = Token(usize::MAX - 1);
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, each is another thing"
-    )]
-    pub(crate) fn new(
-        shard: Shard,
-        id: ShardId,
-        clock: Clock,
-        mut sockets: Vec<MediaSocket>,
-        poll: Poll,
-        commands: Receiver<Command>,
-        events: mpsc::Sender<ShardNews>,
-        awake: Arc<AtomicBool>,
-        status: Arc<SharedStatus>,
-        serve_until: ServeUntil,
-    ) -> io::Result<Self> {
+    fn new(start: Start) -> io::Result<Self> {
+        let Start {
+            shard,
+            clock,
+            mut sockets,
+            poll,
+            commands,
+            events,
+            awake,
+            status,
+            serve_until,
+        } = start;
         for (index, socket) in sockets.iter_mut().enumerate() {
             poll.registry()
                 .register(&mut socket.io, Token(index), Interest::READABLE)?;
         }
         let now = clock.now();
         Ok(Self {
-            shard,
-            id,
+            shard: Shard::new(shard, now),
             clock,
             readable: vec![true; sockets.len()],
             sockets,
@@ -140,24 +168,7 @@ impl Driver {
         })
     }
 
-    /// Runs until told to stop, or until the Shard panics: then its state is dropped and the rooms hear of it.
-    pub(crate) fn run(mut self) {
-        let ended = catch_unwind(AssertUnwindSafe(|| self.passes()));
-        match ended {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => {
-                tracing::error!(shard = %self.id, %error, "the media thread can't wait for its sockets");
-            }
-            Err(_) => tracing::error!(shard = %self.id, "the shard panicked; its rooms reconnect"),
-        }
-        self.status.fail();
-        let (events, id) = (self.events.clone(), self.id);
-        drop(self);
-        // The thread has nothing else to do: wait until the news is taken. An error means that the process ends.
-        let _ = events.blocking_send(ShardNews::Failed(id));
-    }
-
-    fn passes(&mut self) -> io::Result<()> {
+    fn passes(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(POLL_EVENTS);
         let mut left = Leftover::default();
         loop {

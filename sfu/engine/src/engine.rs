@@ -12,14 +12,14 @@ use std::{
     thread,
 };
 
-use plenum_media::{Budgets, Shard, ShardConfig};
+use plenum_media::{Budgets, ShardConfig};
 use plenum_transport::{Certificate, CertificateError};
 use plenum_types::{Fingerprint, RoomToShard, ShardId, ShardToRoom};
 use tokio::sync::mpsc;
 
 use crate::{
     BindError, Clock, ServeUntil, ShardStatus,
-    driver::{Command, Driver},
+    driver::{self, Command},
     sockets::{MediaSocket, bind_port},
     status::SharedStatus,
 };
@@ -131,36 +131,32 @@ impl Engine {
                 .collect::<io::Result<Vec<_>>>()?;
             let now = clock.now();
             let poll = mio::Poll::new()?;
-            let waker = Arc::new(mio::Waker::new(poll.registry(), Driver::WAKER)?);
+            let waker = Arc::new(mio::Waker::new(poll.registry(), driver::WAKER)?);
             let (commands, command_queue) = sync_channel(COMMAND_QUEUE);
             let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
             let status = Arc::new(SharedStatus::new(now));
             let awake = Arc::new(AtomicBool::new(false));
-            let driver = Driver::new(
-                Shard::new(
-                    ShardConfig {
-                        shard,
-                        certificate: certificate.clone(),
-                        epoch: clock.epoch(),
-                        wall: clock.wall(),
-                        budgets: config.budgets,
-                    },
-                    now,
-                ),
-                shard,
+            let start = driver::Start {
+                shard: ShardConfig {
+                    shard,
+                    certificate: certificate.clone(),
+                    epoch: clock.epoch(),
+                    wall: clock.wall(),
+                    budgets: config.budgets,
+                },
                 clock,
                 sockets,
                 poll,
-                command_queue,
+                commands: command_queue,
                 events,
-                awake.clone(),
-                status.clone(),
-                config.serve_until.clone(),
-            )?;
+                awake: awake.clone(),
+                status: status.clone(),
+                serve_until: config.serve_until.clone(),
+            };
             engine.threads.push(
                 thread::Builder::new()
                     .name(format!("shard-{shard}"))
-                    .spawn(move || driver.run())?,
+                    .spawn(move || driver::run(start))?,
             );
             engine.shards.push(ShardHandle {
                 port,

@@ -1,1 +1,22 @@
-//! plenum-sfu: HTTP, WebSocket, server API, configuration and the wiring of all planes.
+//! plenum-sfu: HTTP, WebSocket, server API, configuration, and the wiring of all planes.
+//!
+//! [`run::Server`] is the whole process: an [`Engine`](plenum_engine::Engine) with its media threads, [`rooms::Rooms`] with
+//! one task per room, and the HTTP front ([`http`]). A signal message goes from [`signal::socket`] as an encoded frame to the
+//! room's task, which asks the pure room what to do and carries that out.
+//!
+//! Handlers hold no room state and never wait for media. Tokens and secrets never reach a log.
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod member;
+pub mod metrics;
+pub mod rooms;
+pub mod run;
+pub mod signal;
+
+/// The reference server's version whose behaviour clients may expect: they switch features by it.
+pub const COMPATIBLE_VERSION: &str = "1.13.5";

@@ -1,0 +1,395 @@
+//! The calls of `livekit.RoomService`: what they need, and what they do.
+
+use std::sync::Arc;
+
+use livekit_protocol as proto;
+use plenum_room::{ApiRequest, ApiResponse};
+use plenum_types::RoomName;
+use prost::Message;
+use serde::de::DeserializeOwned;
+
+use super::{
+    Code, Encoding, TwirpError,
+    json::{self, Shape},
+};
+use crate::{auth::Claims, rooms::Rooms};
+
+/// The only service that this server offers.
+const SERVICE: &str = "livekit.RoomService";
+
+/// A method of `livekit.RoomService`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    /// Opens a room, or says how it is.
+    CreateRoom,
+    /// Lists rooms.
+    ListRooms,
+    /// Ends a room.
+    DeleteRoom,
+    /// Lists participants, hidden ones too.
+    ListParticipants,
+    /// One participant.
+    GetParticipant,
+    /// Sends a participant away.
+    RemoveParticipant,
+    /// Mutes a track.
+    MutePublishedTrack,
+    /// Changes what a participant is and may do.
+    UpdateParticipant,
+    /// Subscribes a participant to tracks, or unsubscribes it.
+    UpdateSubscriptions,
+    /// Sends a data message.
+    SendData,
+    /// Changes the room's metadata.
+    UpdateRoomMetadata,
+}
+
+impl Method {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::CreateRoom,
+        Self::ListRooms,
+        Self::DeleteRoom,
+        Self::ListParticipants,
+        Self::GetParticipant,
+        Self::RemoveParticipant,
+        Self::MutePublishedTrack,
+        Self::UpdateParticipant,
+        Self::UpdateSubscriptions,
+        Self::SendData,
+        Self::UpdateRoomMetadata,
+    ];
+
+    /// Its name in the URL.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CreateRoom => "CreateRoom",
+            Self::ListRooms => "ListRooms",
+            Self::DeleteRoom => "DeleteRoom",
+            Self::ListParticipants => "ListParticipants",
+            Self::GetParticipant => "GetParticipant",
+            Self::RemoveParticipant => "RemoveParticipant",
+            Self::MutePublishedTrack => "MutePublishedTrack",
+            Self::UpdateParticipant => "UpdateParticipant",
+            Self::UpdateSubscriptions => "UpdateSubscriptions",
+            Self::SendData => "SendData",
+            Self::UpdateRoomMetadata => "UpdateRoomMetadata",
+        }
+    }
+
+    /// The method that a URL names.
+    #[must_use]
+    pub fn find(service: &str, name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|method| service == SERVICE && method.name() == name)
+    }
+}
+
+/// A call as its body says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    /// See [`Method::CreateRoom`].
+    CreateRoom(Box<proto::CreateRoomRequest>),
+    /// See [`Method::ListRooms`].
+    ListRooms(proto::ListRoomsRequest),
+    /// See [`Method::DeleteRoom`].
+    DeleteRoom(proto::DeleteRoomRequest),
+    /// See [`Method::ListParticipants`].
+    ListParticipants(proto::ListParticipantsRequest),
+    /// See [`Method::GetParticipant`].
+    GetParticipant(proto::RoomParticipantIdentity),
+    /// See [`Method::RemoveParticipant`].
+    RemoveParticipant(proto::RoomParticipantIdentity),
+    /// See [`Method::MutePublishedTrack`].
+    MutePublishedTrack(proto::MuteRoomTrackRequest),
+    /// See [`Method::UpdateParticipant`].
+    UpdateParticipant(Box<proto::UpdateParticipantRequest>),
+    /// See [`Method::UpdateSubscriptions`].
+    UpdateSubscriptions(proto::UpdateSubscriptionsRequest),
+    /// See [`Method::SendData`].
+    SendData(proto::SendDataRequest),
+    /// See [`Method::UpdateRoomMetadata`].
+    UpdateRoomMetadata(proto::UpdateRoomMetadataRequest),
+}
+
+/// The answer to a call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// A room.
+    Room(proto::Room),
+    /// Rooms.
+    Rooms(proto::ListRoomsResponse),
+    /// Participants.
+    Participants(proto::ListParticipantsResponse),
+    /// A participant.
+    Participant(Box<proto::ParticipantInfo>),
+    /// A track.
+    Track(Box<proto::MuteRoomTrackResponse>),
+    /// Done.
+    Empty,
+}
+
+impl Answer {
+    /// In the encoding of the call.
+    #[must_use]
+    pub fn encode(&self, encoding: Encoding) -> Vec<u8> {
+        fn write<M: Message + serde::Serialize>(
+            message: &M,
+            shape: Shape,
+            encoding: Encoding,
+        ) -> Vec<u8> {
+            match encoding {
+                Encoding::Protobuf => message.encode_to_vec(),
+                Encoding::Json => json::write(message, shape),
+            }
+        }
+        match self {
+            Self::Room(room) => write(room, json::ROOM, encoding),
+            Self::Rooms(rooms) => write(rooms, json::ROOMS, encoding),
+            Self::Participants(list) => write(list, json::PARTICIPANTS, encoding),
+            Self::Participant(info) => write(info.as_ref(), json::PARTICIPANT, encoding),
+            Self::Track(track) => write(track.as_ref(), json::TRACK_ANSWER, encoding),
+            Self::Empty => write(&proto::DeleteRoomResponse::default(), json::EMPTY, encoding),
+        }
+    }
+}
+
+impl Call {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// It is not what the method takes.
+    pub fn read(method: Method, encoding: Encoding, body: &[u8]) -> Result<Self, TwirpError> {
+        fn decode<M: Message + Default + DeserializeOwned>(
+            encoding: Encoding,
+            body: &[u8],
+        ) -> Result<M, TwirpError> {
+            let malformed = |why: String| TwirpError::new(Code::Malformed, why);
+            match encoding {
+                Encoding::Protobuf => {
+                    M::decode(body).map_err(|error| malformed(format!("the body: {error}")))
+                }
+                Encoding::Json => serde_json::from_slice(body)
+                    .map_err(|error| malformed(format!("the body: {error}"))),
+            }
+        }
+        Ok(match method {
+            Method::CreateRoom => Self::CreateRoom(Box::new(decode(encoding, body)?)),
+            Method::ListRooms => Self::ListRooms(decode(encoding, body)?),
+            Method::DeleteRoom => Self::DeleteRoom(decode(encoding, body)?),
+            Method::ListParticipants => Self::ListParticipants(decode(encoding, body)?),
+            Method::GetParticipant => Self::GetParticipant(decode(encoding, body)?),
+            Method::RemoveParticipant => Self::RemoveParticipant(decode(encoding, body)?),
+            Method::MutePublishedTrack => Self::MutePublishedTrack(decode(encoding, body)?),
+            Method::UpdateParticipant => Self::UpdateParticipant(Box::new(decode(encoding, body)?)),
+            Method::UpdateSubscriptions => Self::UpdateSubscriptions(decode(encoding, body)?),
+            Method::SendData => Self::SendData(decode(encoding, body)?),
+            Method::UpdateRoomMetadata => Self::UpdateRoomMetadata(decode(encoding, body)?),
+        })
+    }
+
+    /// The room that the call is about; `None` for all.
+    #[must_use]
+    pub fn room(&self) -> Option<&str> {
+        match self {
+            Self::ListRooms(_) => None,
+            Self::CreateRoom(request) => Some(&request.name),
+            Self::DeleteRoom(request) => Some(&request.room),
+            Self::ListParticipants(request) => Some(&request.room),
+            Self::GetParticipant(request) | Self::RemoveParticipant(request) => Some(&request.room),
+            Self::MutePublishedTrack(request) => Some(&request.room),
+            Self::UpdateParticipant(request) => Some(&request.room),
+            Self::UpdateSubscriptions(request) => Some(&request.room),
+            Self::SendData(request) => Some(&request.room),
+            Self::UpdateRoomMetadata(request) => Some(&request.room),
+        }
+    }
+
+    /// Whether a token allows the call (protocol.md 11).
+    ///
+    /// # Errors
+    /// It does not, or the call names no room where it must.
+    pub fn check(&self, claims: &Claims) -> Result<(), TwirpError> {
+        let video = &claims.video;
+        let (allowed, needed) = match self {
+            Self::CreateRoom(_) | Self::DeleteRoom(_) => (video.room_create, "roomCreate"),
+            Self::ListRooms(_) => (video.room_list, "roomList"),
+            _ => (
+                video.room_admin && self.room() == Some(video.room.as_str()),
+                "roomAdmin for this room",
+            ),
+        };
+        if !allowed {
+            return Err(TwirpError::new(
+                Code::Unauthenticated,
+                format!("permissions denied: the token needs {needed}"),
+            ));
+        }
+        if self.room() == Some("") {
+            return Err(TwirpError::new(
+                Code::InvalidArgument,
+                "the room's name is empty",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Does it, on this member.
+    ///
+    /// # Errors
+    /// Those of the room.
+    pub async fn carry_out(self, rooms: &Arc<Rooms>) -> Result<Answer, TwirpError> {
+        let room: RoomName = self.room().unwrap_or_default().into();
+        let request = match self {
+            Self::ListRooms(request) => {
+                let mut list: Vec<proto::Room> = rooms
+                    .list()
+                    .into_iter()
+                    .map(|room| room.info)
+                    .filter(|room| request.names.is_empty() || request.names.contains(&room.name))
+                    .collect();
+                list.sort_by(|a, b| a.name.cmp(&b.name));
+                return Ok(Answer::Rooms(proto::ListRoomsResponse { rooms: list }));
+            }
+            Self::CreateRoom(request) => {
+                let settings = rooms.defaults().with(
+                    request.empty_timeout,
+                    request.departure_timeout,
+                    request.max_participants,
+                    request.metadata,
+                );
+                return Ok(Answer::Room(rooms.create(&room, settings).await?));
+            }
+            Self::DeleteRoom(_) => ApiRequest::DeleteRoom,
+            Self::ListParticipants(_) => ApiRequest::ListParticipants,
+            Self::GetParticipant(request) => ApiRequest::GetParticipant(request.identity.into()),
+            Self::RemoveParticipant(request) => {
+                ApiRequest::RemoveParticipant(request.identity.into())
+            }
+            Self::MutePublishedTrack(request) => ApiRequest::MutePublishedTrack {
+                identity: request.identity.into(),
+                track: request.track_sid.into(),
+                muted: request.muted,
+            },
+            Self::UpdateParticipant(request) => ApiRequest::UpdateParticipant(*request),
+            Self::UpdateSubscriptions(request) => ApiRequest::UpdateSubscriptions(request),
+            Self::SendData(request) => ApiRequest::SendData(request),
+            Self::UpdateRoomMetadata(request) => ApiRequest::UpdateRoomMetadata(request.metadata),
+        };
+        Ok(match rooms.call(&room, request).await? {
+            ApiResponse::Room(room) => Answer::Room(room),
+            ApiResponse::Participants(participants) => {
+                Answer::Participants(proto::ListParticipantsResponse { participants })
+            }
+            ApiResponse::Participant(info) => Answer::Participant(info),
+            ApiResponse::Track(track) => Answer::Track(Box::new(proto::MuteRoomTrackResponse {
+                track: Some(*track),
+            })),
+            ApiResponse::Done => Answer::Empty,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::VideoGrant;
+
+    fn call(method: Method) -> Call {
+        let body = match method {
+            Method::CreateRoom => r#"{"name":"lobby","empty_timeout":9,"later_field":1}"#,
+            Method::ListRooms => "{}",
+            _ => r#"{"room":"lobby"}"#,
+        };
+        Call::read(method, Encoding::Json, body.as_bytes()).unwrap()
+    }
+
+    fn allowed(method: Method, video: VideoGrant) -> bool {
+        let claims = Claims {
+            video,
+            ..Claims::default()
+        };
+        call(method).check(&claims).is_ok()
+    }
+
+    #[test]
+    fn each_method_needs_its_own_permission() {
+        let create = || VideoGrant {
+            room_create: true,
+            ..Default::default()
+        };
+        let list = || VideoGrant {
+            room_list: true,
+            ..Default::default()
+        };
+        let admin = |room: &str| VideoGrant {
+            room_admin: true,
+            room: room.to_owned(),
+            ..Default::default()
+        };
+        for method in Method::ALL {
+            let expected = match method {
+                Method::CreateRoom | Method::DeleteRoom => [true, false, false, false],
+                Method::ListRooms => [false, true, false, false],
+                _ => [false, false, true, false],
+            };
+            let found = [create(), list(), admin("lobby"), admin("other")]
+                .map(|video| allowed(method, video));
+            assert_eq!(found, expected, "{}", method.name());
+            assert!(
+                !allowed(method, VideoGrant::join("lobby")),
+                "{}",
+                method.name()
+            );
+        }
+    }
+
+    #[test]
+    fn an_admin_of_the_nameless_room_is_nobody() {
+        let body = Call::read(Method::SendData, Encoding::Json, b"{}").unwrap();
+        let claims = Claims {
+            video: VideoGrant {
+                room_admin: true,
+                ..Default::default()
+            },
+            ..Claims::default()
+        };
+        assert_eq!(body.check(&claims).unwrap_err().code, Code::InvalidArgument);
+    }
+
+    #[test]
+    fn both_spellings_and_protobuf_are_read() {
+        let camel = br#"{"name":"lobby","emptyTimeout":9}"#;
+        let same = Call::read(Method::CreateRoom, Encoding::Json, camel).unwrap();
+        assert_eq!(same, call(Method::CreateRoom));
+        let bytes = proto::CreateRoomRequest {
+            name: "lobby".to_owned(),
+            empty_timeout: 9,
+            ..Default::default()
+        }
+        .encode_to_vec();
+        assert_eq!(
+            Call::read(Method::CreateRoom, Encoding::Protobuf, &bytes).unwrap(),
+            same
+        );
+        for (encoding, body) in [
+            (Encoding::Json, &b"{"[..]),
+            (Encoding::Protobuf, &[0xff][..]),
+        ] {
+            let error = Call::read(Method::CreateRoom, encoding, body).unwrap_err();
+            assert_eq!(error.code, Code::Malformed);
+        }
+    }
+
+    #[test]
+    fn only_the_room_service_has_methods() {
+        assert_eq!(
+            Method::find("livekit.RoomService", "ListRooms"),
+            Some(Method::ListRooms)
+        );
+        assert_eq!(Method::find("livekit.Egress", "ListRooms"), None);
+        assert_eq!(Method::find("livekit.RoomService", "Explode"), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! Errors in Twirp's words.
+
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+};
+use plenum_room::{ApiError, ApiErrorCode};
+use serde_json::json;
+
+use crate::rooms::OpenError;
+
+/// Twirp error codes that this server gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// No such service or method, or a body in an unknown encoding.
+    BadRoute,
+    /// The body is not what the method takes.
+    Malformed,
+    /// A value is not allowed.
+    InvalidArgument,
+    /// No good token, or one without the right for this call. The reference server uses one code for both.
+    Unauthenticated,
+    /// No such room, participant or track.
+    NotFound,
+    /// Not in this state.
+    FailedPrecondition,
+    /// A limit is reached.
+    ResourceExhausted,
+    /// Try again.
+    Unavailable,
+}
+
+impl Code {
+    /// As Twirp writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRoute => "bad_route",
+            Self::Malformed => "malformed",
+            Self::InvalidArgument => "invalid_argument",
+            Self::Unauthenticated => "unauthenticated",
+            Self::NotFound => "not_found",
+            Self::FailedPrecondition => "failed_precondition",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The HTTP status that Twirp gives it.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRoute | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Malformed | Self::InvalidArgument => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::FailedPrecondition => StatusCode::PRECONDITION_FAILED,
+            Self::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A call that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {message}", .code.as_str())]
+pub struct TwirpError {
+    /// What sort.
+    pub code: Code,
+    /// For a person.
+    pub message: String,
+}
+
+impl TwirpError {
+    /// An error with a text.
+    #[must_use]
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// As Twirp answers it.
+    #[must_use]
+    pub fn response(&self) -> HttpResponse {
+        let body = json!({"code": self.code.as_str(), "msg": self.message, "meta": {}});
+        HttpResponse::build(self.code.status())
+            // Exactly this: some clients compare the whole header.
+            .insert_header((header::CONTENT_TYPE, "application/json"))
+            .body(body.to_string())
+    }
+}
+
+impl From<ApiError> for TwirpError {
+    fn from(error: ApiError) -> Self {
+        let code = match error.code {
+            ApiErrorCode::NotFound => Code::NotFound,
+            ApiErrorCode::InvalidArgument => Code::InvalidArgument,
+            ApiErrorCode::FailedPrecondition => Code::FailedPrecondition,
+            ApiErrorCode::ResourceExhausted => Code::ResourceExhausted,
+            ApiErrorCode::Unavailable => Code::Unavailable,
+        };
+        Self::new(code, error.message)
+    }
+}
+
+impl From<OpenError> for TwirpError {
+    fn from(error: OpenError) -> Self {
+        let code = match error {
+            OpenError::Name(_) => Code::InvalidArgument,
+            OpenError::TooManyRooms { .. } => Code::ResourceExhausted,
+            OpenError::Elsewhere(_)
+            | OpenError::Directory(_)
+            | OpenError::NoShard
+            | OpenError::Ending => Code::Unavailable,
+        };
+        Self::new(code, error.to_string())
+    }
+}

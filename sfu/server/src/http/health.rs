@@ -1,0 +1,141 @@
+//! `/health`, `/health/live`, `/health/ready`, `/health/info`, `/metrics`.
+
+use actix_web::{HttpResponse, http::StatusCode, web::Data};
+use plenum_cluster::member_api::MemberState;
+use plenum_engine::{ShardHealth, ShardStatus};
+use serde::Serialize;
+
+use super::{Service, front};
+use crate::metrics;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    status: &'static str,
+    state: MemberState,
+    dependencies: Vec<Dependency>,
+    shards: Vec<ShardReport>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Dependency {
+    name: &'static str,
+    state: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ShardReport {
+    shard: u16,
+    port: u16,
+    state: &'static str,
+    /// Time since the last pass of its loop.
+    latency_ms: u64,
+    transports: usize,
+    tracks: usize,
+    subscriptions: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Info<'a> {
+    name: &'static str,
+    version: &'static str,
+    node_id: &'a str,
+    incarnation: u64,
+    protocol: u32,
+    compatible_with: &'static str,
+    dev: bool,
+}
+
+/// Media flows if at least one Shard runs.
+pub(super) fn shards_run(service: &Service) -> bool {
+    service
+        .engine
+        .status()
+        .iter()
+        .any(|shard| shard.health == ShardHealth::Running)
+}
+
+/// All there is to know, for people: 503 if a client should go elsewhere.
+pub(super) async fn all(service: Data<Service>) -> HttpResponse {
+    let shards = service.engine.status();
+    let good = front::is_ready(&service);
+    let whole = shards
+        .iter()
+        .all(|shard| shard.health == ShardHealth::Running);
+    let report = Report {
+        status: match (good, whole) {
+            (true, true) => "ok",
+            (true, false) => "degraded",
+            (false, _) => "unavailable",
+        },
+        state: service.member.state(),
+        dependencies: vec![Dependency {
+            name: "directory",
+            state: "memory",
+        }],
+        shards: shards.iter().map(shard_report).collect(),
+    };
+    HttpResponse::build(status(good)).json(report)
+}
+
+fn shard_report(shard: &ShardStatus) -> ShardReport {
+    ShardReport {
+        shard: shard.shard.0,
+        port: shard.port,
+        state: match shard.health {
+            ShardHealth::Running => "running",
+            ShardHealth::Stuck => "stuck",
+            ShardHealth::Failed => "failed",
+        },
+        latency_ms: u64::try_from(shard.since_last_pass.as_millis()).unwrap_or(u64::MAX),
+        transports: shard.stats.transports,
+        tracks: shard.stats.tracks,
+        subscriptions: shard.stats.subscriptions,
+    }
+}
+
+const fn status(good: bool) -> StatusCode {
+    if good {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+/// The process answers: restart it only if this fails.
+pub(super) async fn live() -> HttpResponse {
+    HttpResponse::Ok().body("live")
+}
+
+/// Send clients here.
+pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
+    let good = front::is_ready(&service);
+    HttpResponse::build(status(good)).body(if good { "ready" } else { "not ready" })
+}
+
+/// What runs here.
+pub(super) async fn info(service: Data<Service>) -> HttpResponse {
+    let holder = service.member.holder();
+    HttpResponse::Ok().json(Info {
+        name: "plenum-sfu",
+        version: env!("CARGO_PKG_VERSION"),
+        node_id: holder.node.as_str(),
+        incarnation: holder.incarnation.get(),
+        protocol: plenum_cluster::member_api::INTERNAL_PROTOCOL,
+        compatible_with: crate::COMPATIBLE_VERSION,
+        dev: service.dev,
+    })
+}
+
+/// Prometheus reads this.
+pub(super) async fn metrics(service: Data<Service>) -> HttpResponse {
+    match service.exposition.text() {
+        Ok(text) => HttpResponse::Ok()
+            .content_type(metrics::CONTENT_TYPE)
+            .body(text),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The public port: pages, signaling, health, metrics, server API.
+
+mod cors;
+mod dev;
+mod front;
+mod health;
+mod refusal;
+mod rtc;
+
+pub(crate) use rtc::bearer;
+
+use std::{io, net::TcpListener, sync::Arc};
+
+use actix_web::{App, HttpServer, dev::Server, middleware, web};
+use arc_swap::ArcSwap;
+use plenum_engine::{Clock, Engine};
+
+use crate::{
+    api,
+    auth::Keys,
+    config::Config,
+    member::Member,
+    metrics::{Exposition, Metrics},
+    rooms::Rooms,
+};
+
+/// What handlers use.
+pub struct Service {
+    /// The settings, as last loaded.
+    pub config: ArcSwap<Config>,
+    /// API keys.
+    pub keys: Keys,
+    /// The clock.
+    pub clock: Clock,
+    /// This process.
+    pub member: Arc<Member>,
+    /// The media plane.
+    pub engine: Arc<Engine>,
+    /// The rooms that are here.
+    pub rooms: Arc<Rooms>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// `/metrics`.
+    pub exposition: Exposition,
+    /// The well-known key counts and anyone gets a token.
+    pub dev: bool,
+}
+
+/// Longest request line: where the `http` crate stops, too. A join with an offer has 2 to 6 KB.
+pub const MAX_URI: usize = 65_534;
+/// Sockets that one HTTP worker serves. Idle ones cost little; the kernel's limit on files comes first.
+const CONNECTIONS_PER_WORKER: usize = 25_000;
+/// Seconds that open requests get when the server stops.
+const SHUTDOWN_SECONDS: u64 = 2;
+
+/// Serves on these listeners until stopped. Signals are handled elsewhere.
+///
+/// # Errors
+/// A listener can't be used.
+pub fn serve(
+    service: Arc<Service>,
+    listeners: Vec<TcpListener>,
+    workers: usize,
+) -> io::Result<Server> {
+    let data = web::Data::from(service);
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(data.clone())
+            .app_data(web::PayloadConfig::new(api::MAX_BODY))
+            .wrap(middleware::from_fn(cors::allow_all))
+            .wrap(middleware::NormalizePath::new(
+                middleware::TrailingSlash::MergeOnly,
+            ))
+            .configure(routes)
+    })
+    .workers(workers.max(1))
+    .max_connections(CONNECTIONS_PER_WORKER)
+    .tcp_nodelay(true)
+    .shutdown_timeout(SHUTDOWN_SECONDS)
+    .disable_signals();
+    for listener in listeners {
+        server = server.listen(listener)?;
+    }
+    Ok(server.run())
+}
+
+fn routes(app: &mut web::ServiceConfig) {
+    app.route("/", web::get().to(front::root))
+        .route("/", web::head().to(front::ready))
+        .route("/health", web::get().to(health::all))
+        .route("/health/live", web::get().to(health::live))
+        .route("/health/ready", web::get().to(health::ready))
+        .route("/health/info", web::get().to(health::info))
+        .route("/metrics", web::get().to(health::metrics))
+        .route("/dev/token", web::get().to(dev::token))
+        .route("/dev/mode", web::get().to(dev::mode))
+        .route("/twirp/{service}/{method}", web::post().to(api::twirp))
+        .default_service(web::to(front::other));
+}

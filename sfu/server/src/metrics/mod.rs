@@ -1,0 +1,131 @@
+//! What is counted, and how `/metrics` writes it (OpenMetrics text, prefix `plenum_`).
+//!
+//! Media is counted by the Shards in plain integers; `/metrics` reads the copy that they publish once a second.
+
+mod collect;
+
+pub(crate) use collect::CONTENT_TYPE;
+pub use collect::Exposition;
+
+use livekit_protocol::DisconnectReason;
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::signal::socket::SocketEnd;
+
+/// Why something ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    reason: &'static str,
+}
+
+/// A server API method and how calls of it went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallLabel {
+    method: &'static str,
+    code: &'static str,
+}
+
+/// A status that a join was answered with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct StatusLabel {
+    status: u16,
+}
+
+/// Counters of the control plane.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// Rooms opened.
+    pub rooms_opened: Counter,
+    /// Rooms whose task panicked.
+    pub rooms_panicked: Counter,
+    /// Events of Shards that a room was too far behind for.
+    pub room_events_lost: Counter,
+    /// Participants whose media path worked for the first time.
+    pub participants_active: Counter,
+    participants_left: Family<ReasonLabel, Counter>,
+    /// Clients that were cut since they read too slowly.
+    pub slow_clients: Counter,
+    /// WebSockets that end here.
+    pub sockets: Gauge,
+    sockets_ended: Family<ReasonLabel, Counter>,
+    joins: Family<StatusLabel, Counter>,
+    calls: Family<CallLabel, Counter>,
+}
+
+impl Metrics {
+    /// A participant left.
+    pub fn left(&self, reason: DisconnectReason) {
+        let reason = reason.as_str_name();
+        self.participants_left
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    /// A WebSocket ended.
+    pub fn socket_ended(&self, end: SocketEnd) {
+        let reason = end.label();
+        self.sockets_ended
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    /// A join was answered; 101 is the good one.
+    pub fn join_answered(&self, status: u16) {
+        self.joins.get_or_create(&StatusLabel { status }).inc();
+    }
+
+    /// A server API call was answered; `code` is `ok` or Twirp's error code.
+    pub fn call_answered(&self, method: &'static str, code: &'static str) {
+        self.calls.get_or_create(&CallLabel { method, code }).inc();
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let counters = [
+            ("rooms_opened", "Rooms opened", &self.rooms_opened),
+            (
+                "rooms_panicked",
+                "Rooms whose task panicked; any is a bug",
+                &self.rooms_panicked,
+            ),
+            (
+                "room_events_lost",
+                "Events of shards that a room was too far behind for",
+                &self.room_events_lost,
+            ),
+            (
+                "participants_active",
+                "Participants whose media path worked for the first time",
+                &self.participants_active,
+            ),
+            (
+                "slow_clients",
+                "Clients cut since they read too slowly",
+                &self.slow_clients,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register("sockets", "WebSockets that end here", self.sockets.clone());
+        registry.register(
+            "participants_left",
+            "Participants that left, by reason",
+            self.participants_left.clone(),
+        );
+        registry.register(
+            "sockets_ended",
+            "WebSockets that ended, by who ended them",
+            self.sockets_ended.clone(),
+        );
+        registry.register("joins", "Joins by HTTP status", self.joins.clone());
+        registry.register(
+            "api_calls",
+            "Server API calls by method and result",
+            self.calls.clone(),
+        );
+    }
+}

@@ -1,0 +1,476 @@
+//! How a room opens: claim, restore, start its task.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use livekit_protocol as proto;
+use plenum_cluster::{
+    Epoch, IdError, RoomKey,
+    directory::{Claim, Claimed, DirectoryError},
+};
+use plenum_room::{
+    ConnectionId, ConnectionSettings, Grants, Join, KeepAlive, Limits, ParticipantKind,
+    Permissions, Resume, Room, RoomConfig, RoomSettings, RoomSnapshot, SessionMode,
+};
+use plenum_types::{Codec, RoomHandle, RoomName, ShardId};
+use serde::Deserialize as _;
+use tokio::{
+    sync::{Mutex, mpsc, watch},
+    time::timeout,
+};
+
+use super::{
+    RoomSummary, Rooms,
+    registry::{RoomRef, new_room_sid},
+    task::{RoomTask, TaskInputs},
+};
+use crate::{
+    auth::{self, Claims, TrackSourceName},
+    config,
+    signal::{JoinContext, JoinError, SignalVersion},
+};
+
+/// Events of one room's Shards that may wait for its task. Beyond, the room's media is made anew.
+const EVENT_QUEUE: usize = 4096;
+/// How long a room that is ending is waited for before its name is taken again.
+const END_WAIT: Duration = Duration::from_secs(3);
+
+/// Settings of new rooms.
+#[derive(Debug, Clone, Default)]
+pub struct RoomDefaults {
+    /// Where neither CreateRoom nor a token says otherwise.
+    pub settings: RoomSettings,
+    /// Rooms on this member; 0 means no limit.
+    pub max_rooms: usize,
+}
+
+impl From<&config::RoomConfig> for RoomDefaults {
+    fn from(config: &config::RoomConfig) -> Self {
+        Self {
+            settings: RoomSettings {
+                empty_timeout: Duration::from_secs(config.empty_timeout_seconds.into()),
+                departure_timeout: Duration::from_secs(config.departure_timeout_seconds.into()),
+                max_participants: config.max_participants,
+                metadata: String::new(),
+            },
+            max_rooms: config.max_rooms as usize,
+        }
+    }
+}
+
+impl RoomDefaults {
+    /// With what a token's `roomConfig` says. A configuration that can't be read counts as none.
+    #[must_use]
+    pub fn for_token(&self, claims: &Claims) -> RoomSettings {
+        let configuration = claims
+            .room_config
+            .as_ref()
+            .and_then(|json| proto::RoomConfiguration::deserialize(json).ok())
+            .unwrap_or_default();
+        self.with(
+            configuration.empty_timeout,
+            configuration.departure_timeout,
+            configuration.max_participants,
+            configuration.metadata,
+        )
+    }
+
+    /// With what a request says; zeros mean the default.
+    #[must_use]
+    pub fn with(
+        &self,
+        empty_timeout: u32,
+        departure_timeout: u32,
+        max_participants: u32,
+        metadata: String,
+    ) -> RoomSettings {
+        let or_default = |seconds: u32, default: Duration| match seconds {
+            0 => default,
+            seconds => Duration::from_secs(seconds.into()),
+        };
+        RoomSettings {
+            empty_timeout: or_default(empty_timeout, self.settings.empty_timeout),
+            departure_timeout: or_default(departure_timeout, self.settings.departure_timeout),
+            max_participants: match max_participants {
+                0 => self.settings.max_participants,
+                limit => limit,
+            },
+            metadata,
+        }
+    }
+}
+
+/// Why a room did not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Its name is no name.
+    #[error(transparent)]
+    Name(#[from] IdError),
+    /// Another member is its home.
+    #[error("the room lives on {}", .0.holder.node)]
+    Elsewhere(Claim),
+    /// The Directory can't say.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// A limit of this member.
+    #[error("this member serves {limit} rooms already, which is its limit (room.max_rooms)")]
+    TooManyRooms {
+        /// The limit.
+        limit: usize,
+    },
+    /// No Shard runs.
+    #[error("no media shard is running on this member")]
+    NoShard,
+    /// The room of this name is ending and takes too long.
+    #[error("the room of this name is ending; try again")]
+    Ending,
+}
+
+impl From<OpenError> for JoinError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Name(error) => Self::Malformed(error.to_string()),
+            other => Self::Unavailable(other.to_string()),
+        }
+    }
+}
+
+/// A name's place in the registry: held while the room opens, so that it opens once.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    room: Mutex<Option<RoomRef>>,
+    handle: AtomicU64,
+}
+
+impl Slot {
+    pub(super) fn holds(&self, handle: RoomHandle) -> bool {
+        self.handle.load(Ordering::Acquire) == handle.0
+    }
+}
+
+impl RoomRef {
+    /// Waits until the room's task is done.
+    pub(super) async fn ended(&self) -> bool {
+        let mut summary = self.summary.clone();
+        timeout(
+            END_WAIT,
+            async move { while summary.changed().await.is_ok() {} },
+        )
+        .await
+        .is_ok()
+    }
+}
+
+impl Rooms {
+    /// The room of this name, if it is here; waits while it opens.
+    pub(super) async fn find(&self, name: &RoomName) -> Option<RoomRef> {
+        let slot = self.slots().get(name).cloned()?;
+        let room = slot.room.lock().await.clone();
+        room.filter(|room| !room.messages.is_closed())
+    }
+
+    /// The room of this name, opened if it is not here.
+    pub(super) async fn open(
+        self: &Arc<Self>,
+        name: &RoomName,
+        settings: RoomSettings,
+    ) -> Result<RoomRef, OpenError> {
+        let key = RoomKey::new(name.as_str())?;
+        loop {
+            let slot = self.slots().entry(name.clone()).or_default().clone();
+            let mut room = slot.room.lock().await;
+            // The slot may have been given up while this task waited for it.
+            if !self
+                .slots()
+                .get(name)
+                .is_some_and(|current| Arc::ptr_eq(current, &slot))
+            {
+                continue;
+            }
+            if let Some(room) = room.as_ref().filter(|room| !room.messages.is_closed()) {
+                return Ok(room.clone());
+            }
+            let opened = self.open_claimed(name, &key, settings).await;
+            match opened {
+                Ok(opened) => {
+                    slot.handle.store(opened.handle.0, Ordering::Release);
+                    *room = Some(opened.clone());
+                    return Ok(opened);
+                }
+                Err(error) => {
+                    let mut slots = self.slots();
+                    if slots
+                        .get(name)
+                        .is_some_and(|current| Arc::ptr_eq(current, &slot))
+                    {
+                        slots.remove(name);
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn open_claimed(
+        self: &Arc<Self>,
+        name: &RoomName,
+        key: &RoomKey,
+        settings: RoomSettings,
+    ) -> Result<RoomRef, OpenError> {
+        let limit = self.config.defaults.max_rooms;
+        if limit > 0 && self.count() >= limit {
+            return Err(OpenError::TooManyRooms { limit });
+        }
+        let shard = self.choose_shard().ok_or(OpenError::NoShard)?;
+        let claimed = self
+            .config
+            .directory
+            .claim(key, &self.config.holder, Epoch::ZERO, None)
+            .await?;
+        let (epoch, snapshot) = match claimed {
+            Claimed::Yours {
+                epoch, snapshot, ..
+            } => (epoch, snapshot),
+            Claimed::HeldBy(claim) => return Err(OpenError::Elsewhere(claim)),
+        };
+        let snapshot = snapshot.and_then(|bytes| {
+            RoomSnapshot::parse(&bytes)
+                .inspect_err(
+                    |error| tracing::warn!(%name, %error, "the room's snapshot is not used"),
+                )
+                .ok()
+        });
+        let handle = self.new_handle();
+        let clock = self.config.clock;
+        let now = clock.now();
+        let config = RoomConfig {
+            name: name.clone(),
+            sid: new_room_sid(),
+            handle,
+            created_at_unix_ms: clock.wall().unix_millis(now),
+            settings,
+            wall: clock.wall(),
+            server: self.config.server.clone(),
+            keep_alive: KeepAlive::default(),
+            fingerprint: self.config.engine.fingerprint(),
+            codecs: vec![Codec::Vp8, Codec::Opus],
+            ice_servers: Vec::new(),
+            remote_unmute: false,
+            limits: Limits::default(),
+        };
+        let rng = fastrand::Rng::new();
+        let restored = snapshot.and_then(|snapshot| {
+            Room::restore(config.clone(), &snapshot, rng.clone(), now)
+                .inspect_err(
+                    |error| tracing::warn!(%name, %error, "the room's snapshot is not used"),
+                )
+                .ok()
+        });
+        let room = restored.unwrap_or_else(|| Room::new(config, rng, now));
+        let (messages, messages_read) = mpsc::unbounded_channel();
+        let (frames, frames_read) = mpsc::unbounded_channel();
+        let (news, news_read) = mpsc::channel(EVENT_QUEUE);
+        let (summary, summary_read) = watch::channel(RoomSummary {
+            info: room.info(),
+            stats: room.stats(),
+            epoch: epoch.get(),
+        });
+        let opened = RoomRef {
+            handle,
+            shard,
+            messages,
+            frames,
+            news,
+            summary: summary_read,
+        };
+        // Before the task runs: its first commands may bring events.
+        self.add_route(opened.clone());
+        let claim = Claim {
+            room: key.clone(),
+            holder: self.config.holder.clone(),
+            epoch,
+        };
+        let task = RoomTask::new(
+            self.clone(),
+            name.clone(),
+            handle,
+            shard,
+            claim,
+            room,
+            TaskInputs {
+                messages: messages_read,
+                frames: frames_read,
+                news: news_read,
+            },
+            summary,
+        );
+        self.config.runtime.spawn(task.run());
+        Ok(opened)
+    }
+}
+
+/// What the room hears of a client.
+pub(super) fn join_of(
+    context: &JoinContext,
+    connection: ConnectionId,
+    shard: ShardId,
+    candidates: Vec<std::net::SocketAddr>,
+) -> Join {
+    let request = context.request.clone();
+    let settings = request.connection_settings.unwrap_or_default();
+    Join {
+        connection,
+        grants: grants_of(&context.claims),
+        client: request.client_info.unwrap_or_default(),
+        settings: ConnectionSettings {
+            auto_subscribe: settings.auto_subscribe,
+            adaptive_stream: settings.adaptive_stream,
+        },
+        mode: match context.version {
+            SignalVersion::V0 => SessionMode::Dual,
+            SignalVersion::V1 => SessionMode::Single,
+        },
+        metadata: request.metadata,
+        attributes: request.participant_attributes,
+        add_track_requests: request.add_track_requests,
+        publisher_offer: request.publisher_offer,
+        sync_state: request.sync_state.map(Box::new),
+        resume: request.reconnect.then(|| Resume {
+            sid: request.participant_sid.into(),
+            reason: request.reconnect_reason,
+        }),
+        shard,
+        candidates,
+    }
+}
+
+/// What a token grants, in the room's words.
+pub(super) fn grants_of(claims: &Claims) -> Grants {
+    let video = &claims.video;
+    Grants {
+        identity: claims.sub.as_str().into(),
+        name: claims.name.clone(),
+        metadata: claims.metadata.clone(),
+        attributes: claims.attributes.clone(),
+        kind: match claims.kind {
+            auth::ParticipantKind::Standard => ParticipantKind::Standard,
+            auth::ParticipantKind::Ingress => ParticipantKind::Ingress,
+            auth::ParticipantKind::Egress => ParticipantKind::Egress,
+            auth::ParticipantKind::Sip => ParticipantKind::Sip,
+            auth::ParticipantKind::Agent => ParticipantKind::Agent,
+            auth::ParticipantKind::Connector => ParticipantKind::Connector,
+            auth::ParticipantKind::Bridge => ParticipantKind::Bridge,
+        },
+        kind_details: claims
+            .kind_details
+            .iter()
+            .filter_map(|name| {
+                proto::participant_info::KindDetail::from_str_name(&name.to_ascii_uppercase())
+            })
+            .map(|detail| detail as i32)
+            .collect(),
+        permissions: Permissions {
+            can_subscribe: video.can_subscribe.unwrap_or(true),
+            can_publish: video.can_publish.unwrap_or(true),
+            can_publish_data: video.can_publish_data.unwrap_or(true),
+            can_publish_sources: video
+                .can_publish_sources
+                .iter()
+                .map(|source| match source {
+                    TrackSourceName::Camera => proto::TrackSource::Camera,
+                    TrackSourceName::Microphone => proto::TrackSource::Microphone,
+                    TrackSourceName::ScreenShare => proto::TrackSource::ScreenShare,
+                    TrackSourceName::ScreenShareAudio => proto::TrackSource::ScreenShareAudio,
+                    TrackSourceName::Unknown => proto::TrackSource::Unknown,
+                })
+                .collect(),
+            hidden: video.hidden,
+            recorder: video.recorder,
+            can_update_metadata: video.can_update_own_metadata.unwrap_or(false),
+            agent: video.agent || claims.kind == auth::ParticipantKind::Agent,
+            can_subscribe_metrics: video.can_subscribe_metrics.unwrap_or(false),
+            can_manage_agent_session: video.can_manage_agent_session.unwrap_or(false),
+        },
+    }
+}
+
+/// A token that says what a participant is granted now, on top of the one that it came with.
+pub(super) fn claims_of(base: &Claims, grants: &Grants, room: &RoomName) -> Claims {
+    let permissions = &grants.permissions;
+    let mut claims = base.clone();
+    claims.sub = grants.identity.as_str().to_owned();
+    claims.name.clone_from(&grants.name);
+    claims.metadata.clone_from(&grants.metadata);
+    claims.attributes.clone_from(&grants.attributes);
+    claims.nbf = None;
+    let video = &mut claims.video;
+    video.room_join = true;
+    video.room = room.as_str().to_owned();
+    video.can_subscribe = Some(permissions.can_subscribe);
+    video.can_publish = Some(permissions.can_publish);
+    video.can_publish_data = Some(permissions.can_publish_data);
+    video.can_publish_sources = permissions
+        .can_publish_sources
+        .iter()
+        .map(|source| match source {
+            proto::TrackSource::Camera => TrackSourceName::Camera,
+            proto::TrackSource::Microphone => TrackSourceName::Microphone,
+            proto::TrackSource::ScreenShare => TrackSourceName::ScreenShare,
+            proto::TrackSource::ScreenShareAudio => TrackSourceName::ScreenShareAudio,
+            proto::TrackSource::Unknown => TrackSourceName::Unknown,
+        })
+        .collect();
+    video.hidden = permissions.hidden;
+    video.recorder = permissions.recorder;
+    video.agent = permissions.agent;
+    video.can_update_own_metadata = Some(permissions.can_update_metadata);
+    video.can_subscribe_metrics = Some(permissions.can_subscribe_metrics);
+    video.can_manage_agent_session = Some(permissions.can_manage_agent_session);
+    claims
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::VideoGrant;
+
+    #[test]
+    fn absent_grants_mean_yes_and_a_refreshed_token_keeps_what_was_taken_away() {
+        let claims = Claims {
+            sub: "ada".to_owned(),
+            video: VideoGrant::join("lobby"),
+            ..Claims::default()
+        };
+        let mut grants = grants_of(&claims);
+        assert!(grants.permissions.can_publish && !grants.permissions.can_update_metadata);
+        grants.permissions.can_publish = false;
+        grants.name = "Ada".to_owned();
+        let refreshed = claims_of(&claims, &grants, &"lobby".into());
+        assert_eq!(grants_of(&refreshed), grants);
+    }
+
+    #[test]
+    fn an_unknown_source_allows_nothing_more() {
+        let mut claims = Claims::default();
+        claims.video.can_publish_sources = vec![TrackSourceName::Unknown];
+        let permissions = grants_of(&claims).permissions;
+        assert!(!permissions.may_publish(proto::TrackSource::Camera));
+    }
+
+    #[test]
+    fn a_tokens_room_configuration_counts() {
+        let claims = Claims {
+            room_config: Some(serde_json::json!({"emptyTimeout": 7, "metadata": "m", "later": 1})),
+            ..Claims::default()
+        };
+        let settings = RoomDefaults::default().for_token(&claims);
+        assert_eq!(settings.empty_timeout, Duration::from_secs(7));
+        assert_eq!(settings.metadata, "m");
+        assert_eq!(settings.departure_timeout, Duration::from_secs(20));
+    }
+}

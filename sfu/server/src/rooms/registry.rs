@@ -1,0 +1,433 @@
+//! Which rooms are here, and how they are reached.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use livekit_protocol as proto;
+use plenum_cluster::{Directory, directory::Holder};
+use plenum_engine::{Clock, Engine, ShardHealth, ShardNews};
+use plenum_room::{
+    ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, RoomInput, RoomStats,
+    ServerIdentity, SignalMessage,
+};
+use plenum_types::{RoomHandle, RoomName, RoomSid, ShardId};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use super::{
+    OpenError, RoomDefaults,
+    open::{Slot, join_of},
+    task::{NewConnection, RoomMessage},
+};
+use crate::{
+    auth::Keys,
+    metrics::Metrics,
+    signal::{Connection, FrameSink, JoinContext, JoinError, Outgoing, outbox},
+};
+
+/// How long a room may take for its first answer. Clients wait 5 s for it (protocol.md 1.5).
+const FIRST_ANSWER: Duration = Duration::from_secs(4);
+/// How long a room may take for a server API call.
+const API_ANSWER: Duration = Duration::from_secs(5);
+/// A room that ends just when a client comes is opened anew this many times.
+const OPEN_ATTEMPTS: usize = 3;
+
+/// What rooms need of the rest of the process.
+pub struct RoomsConfig {
+    /// Where room tasks run: a multi-thread runtime, never a worker of the HTTP server.
+    pub runtime: Handle,
+    /// The clock.
+    pub clock: Clock,
+    /// The media plane.
+    pub engine: Arc<Engine>,
+    /// Where rooms are claimed.
+    pub directory: Arc<dyn Directory>,
+    /// As whom.
+    pub holder: Holder,
+    /// Keys that sign refreshed tokens.
+    pub keys: Keys,
+    /// What clients read about the server.
+    pub server: ServerIdentity,
+    /// Settings of new rooms.
+    pub defaults: RoomDefaults,
+    /// Where to count.
+    pub metrics: Arc<Metrics>,
+}
+
+/// A room in a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoomSummary {
+    /// As the protocol describes it, not older than its last message.
+    pub info: proto::Room,
+    /// How much there is in it.
+    pub stats: RoomStats,
+    /// Epoch of its claim.
+    pub epoch: u64,
+}
+
+/// A way to a room's task.
+#[derive(Debug, Clone)]
+pub(super) struct RoomRef {
+    pub(super) handle: RoomHandle,
+    pub(super) shard: ShardId,
+    pub(super) messages: mpsc::UnboundedSender<RoomMessage>,
+    pub(super) frames: mpsc::UnboundedSender<(ConnectionId, crate::signal::Inbound)>,
+    pub(super) news: mpsc::Sender<(ShardId, plenum_types::ShardEvent)>,
+    pub(super) summary: watch::Receiver<RoomSummary>,
+}
+
+/// All rooms of this member.
+pub struct Rooms {
+    pub(super) config: RoomsConfig,
+    slots: Mutex<HashMap<RoomName, Arc<Slot>>>,
+    /// Where events of Shards go.
+    routes: RwLock<HashMap<RoomHandle, RoomRef>>,
+    /// Per Shard, as clients reach it; changes at run time.
+    candidates: RwLock<Vec<Vec<SocketAddr>>>,
+    next_handle: AtomicU64,
+    next_connection: AtomicU64,
+}
+
+impl Rooms {
+    /// An empty registry. `candidates` are the advertised addresses of each Shard, `news` its receivers from the engine.
+    pub fn start(
+        config: RoomsConfig,
+        candidates: Vec<Vec<SocketAddr>>,
+        news: Vec<mpsc::Receiver<ShardNews>>,
+    ) -> Arc<Self> {
+        let runtime = config.runtime.clone();
+        let rooms = Arc::new(Self {
+            config,
+            slots: Mutex::default(),
+            routes: RwLock::default(),
+            candidates: RwLock::new(candidates),
+            next_handle: AtomicU64::new(1),
+            next_connection: AtomicU64::new(1),
+        });
+        for receiver in news {
+            runtime.spawn(rooms.clone().route(receiver));
+        }
+        rooms
+    }
+
+    /// Lets a client in: opens its room if need be, and waits for the room's first answer.
+    ///
+    /// # Errors
+    /// What the client gets as an HTTP status.
+    pub async fn connect(
+        self: &Arc<Self>,
+        context: JoinContext,
+        may_create: bool,
+    ) -> Result<Connection, JoinError> {
+        let resume = context.request.reconnect;
+        for _ in 0..OPEN_ATTEMPTS {
+            let room = if resume || !may_create {
+                match self.find(&context.room).await {
+                    Some(room) => room,
+                    // The client joins anew at once, and that opens the room.
+                    None if resume => return Ok(state_mismatch()),
+                    None => return Err(JoinError::NoRoom),
+                }
+            } else {
+                let settings = self.config.defaults.for_token(&context.claims);
+                self.open(&context.room, settings).await?
+            };
+            match self.join(&room, &context).await {
+                Some(result) => return result,
+                None => {
+                    room.ended().await;
+                }
+            }
+        }
+        Err(JoinError::Unavailable(
+            "the room ended while you were joining; try again".to_owned(),
+        ))
+    }
+
+    /// `None` if the room has just ended.
+    async fn join(
+        &self,
+        room: &RoomRef,
+        context: &JoinContext,
+    ) -> Option<Result<Connection, JoinError>> {
+        let connection = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        let (sender, mut from_room) = outbox();
+        let (refuse, mut refused) = oneshot::channel();
+        let sink = FrameSink::new(connection, room.frames.clone());
+        room.messages
+            .send(RoomMessage::Connect(Box::new(NewConnection {
+                join: join_of(context, connection, room.shard, self.candidates(room.shard)),
+                outbox: sender,
+                claims: context.claims.clone(),
+                refuse,
+            })))
+            .ok()?;
+        let first = timeout(FIRST_ANSWER, async {
+            tokio::select! {
+                biased;
+                Ok(refusal) = &mut refused => Err(refusal),
+                outgoing = from_room.next() => Ok(outgoing),
+            }
+        })
+        .await;
+        Some(match first {
+            Ok(Ok(Outgoing::Frame(first))) => Ok(Connection {
+                to_room: sink,
+                first,
+                from_room,
+            }),
+            Ok(Ok(Outgoing::Close(_) | Outgoing::Cut)) => return None,
+            Ok(Err(refusal)) => match refusal {
+                plenum_room::JoinRefusal::Full => Err(JoinError::Unavailable(
+                    "the room is full: its max_participants is reached".to_owned(),
+                )),
+                plenum_room::JoinRefusal::Ending => return None,
+            },
+            Err(_) => Err(JoinError::Unavailable(format!(
+                "the room did not answer within {} s",
+                FIRST_ANSWER.as_secs()
+            ))),
+        })
+    }
+
+    /// A server API call about a room that is here.
+    ///
+    /// # Errors
+    /// Those of the room; `not_found` if it is not here.
+    pub async fn call(
+        &self,
+        name: &RoomName,
+        request: ApiRequest,
+    ) -> Result<ApiResponse, ApiError> {
+        let not_found = || ApiError {
+            code: ApiErrorCode::NotFound,
+            message: "requested room does not exist".to_owned(),
+        };
+        let room = self.find(name).await.ok_or_else(not_found)?;
+        let (answer, answered) = oneshot::channel();
+        room.messages
+            .send(RoomMessage::Call(Box::new(request), answer))
+            .map_err(|_| not_found())?;
+        match timeout(API_ANSWER, answered).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(not_found()),
+            Err(_) => Err(ApiError {
+                code: ApiErrorCode::Unavailable,
+                message: format!("the room did not answer within {} s", API_ANSWER.as_secs()),
+            }),
+        }
+    }
+
+    /// Opens a room, or applies settings to the one that is open (CreateRoom is idempotent: only what is new is set).
+    ///
+    /// # Errors
+    /// The Directory refuses, or a limit is reached.
+    pub async fn create(
+        self: &Arc<Self>,
+        name: &RoomName,
+        settings: plenum_room::RoomSettings,
+    ) -> Result<proto::Room, OpenError> {
+        let room = self.open(name, settings).await?;
+        let info = room.summary.borrow().info.clone();
+        Ok(info)
+    }
+
+    /// Settings of new rooms.
+    #[must_use]
+    pub const fn defaults(&self) -> &RoomDefaults {
+        &self.config.defaults
+    }
+
+    /// A room of this name is here.
+    pub async fn is_open(&self, name: &RoomName) -> bool {
+        self.find(name).await.is_some()
+    }
+
+    /// The rooms that are here.
+    #[must_use]
+    pub fn list(&self) -> Vec<RoomSummary> {
+        self.routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .map(|room| room.summary.borrow().clone())
+            .collect()
+    }
+
+    /// How many rooms are here.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+    }
+
+    /// Gives all rooms this input. They end by themselves.
+    pub fn end_all(&self, reason: EndReason) {
+        for room in self
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            let _ = room
+                .messages
+                .send(RoomMessage::Input(Box::new(RoomInput::End(reason))));
+        }
+    }
+
+    /// New advertised addresses, per Shard; rooms use them in descriptions from now on.
+    pub fn set_candidates(&self, candidates: Vec<Vec<SocketAddr>>) {
+        for room in self
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            for (shard, addresses) in (0u16..).map(ShardId).zip(&candidates) {
+                let _ = room.messages.send(RoomMessage::Input(Box::new(
+                    RoomInput::CandidatesChanged {
+                        shard,
+                        candidates: addresses.clone(),
+                    },
+                )));
+            }
+        }
+        *self
+            .candidates
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = candidates;
+    }
+
+    /// As clients reach a Shard.
+    fn candidates(&self, shard: ShardId) -> Vec<SocketAddr> {
+        self.candidates
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(usize::from(shard.0))
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// The Shard for a new room: a running one with the fewest rooms.
+    pub(super) fn choose_shard(&self) -> Option<ShardId> {
+        let mut rooms: HashMap<ShardId, usize> = HashMap::new();
+        for room in self
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            *rooms.entry(room.shard).or_default() += 1 + room.summary.borrow().stats.participants;
+        }
+        self.config
+            .engine
+            .status()
+            .into_iter()
+            .filter(|status| status.health == ShardHealth::Running)
+            .map(|status| status.shard)
+            .min_by_key(|shard| (rooms.get(shard).copied().unwrap_or_default(), shard.0))
+    }
+
+    pub(super) fn new_handle(&self) -> RoomHandle {
+        RoomHandle(self.next_handle.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn slots(&self) -> MutexGuard<'_, HashMap<RoomName, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add_route(&self, room: RoomRef) {
+        self.routes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(room.handle, room);
+    }
+
+    /// A room has ended; a newer one of the same name stays.
+    pub(super) fn forget(&self, name: &RoomName, handle: RoomHandle) {
+        self.routes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&handle);
+        let mut slots = self.slots();
+        if slots.get(name).is_some_and(|slot| slot.holds(handle)) {
+            slots.remove(name);
+        }
+    }
+
+    async fn route(self: Arc<Self>, mut news: mpsc::Receiver<ShardNews>) {
+        while let Some(item) = news.recv().await {
+            match item {
+                ShardNews::Room(event) => {
+                    let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+                    let Some(room) = routes.get(&event.room) else {
+                        continue;
+                    };
+                    if room.news.try_send((event.shard, event.event)).is_err() {
+                        // The room is thousands of events behind. What it knows of its media is wrong from here on, so
+                        // that is made anew.
+                        self.config.metrics.room_events_lost.inc();
+                        let lost = RoomInput::ShardLost { shard: event.shard };
+                        let _ = room.messages.send(RoomMessage::Input(Box::new(lost)));
+                    }
+                }
+                ShardNews::Failed(shard) => {
+                    let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+                    for room in routes.values().filter(|room| room.shard == shard) {
+                        let lost = RoomInput::ShardLost { shard };
+                        let _ = room.messages.send(RoomMessage::Input(Box::new(lost)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The answer to a client that wants to go on with a session that is not here.
+fn state_mismatch() -> Connection {
+    let leave = SignalMessage::new(proto::signal_response::Message::Leave(
+        proto::LeaveRequest {
+            can_reconnect: true,
+            reason: proto::DisconnectReason::StateMismatch as i32,
+            action: proto::leave_request::Action::Reconnect as i32,
+            regions: None,
+        },
+    ));
+    let first: Bytes = leave.binary();
+    let (sender, from_room) = outbox();
+    sender.close("the session is not here");
+    // Nobody reads what the client still says.
+    let (frames, _) = mpsc::unbounded_channel();
+    Connection {
+        to_room: FrameSink::new(ConnectionId(0), frames),
+        first,
+        from_room,
+    }
+}
+
+/// A sid in the shape of the reference: prefix and 12 characters.
+pub(super) fn new_room_sid() -> RoomSid {
+    const ALPHABET: &[u8; 54] = b"ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456";
+    let random = std::iter::repeat_with(|| {
+        char::from(
+            ALPHABET
+                .get(fastrand::usize(..ALPHABET.len()))
+                .copied()
+                .unwrap_or(b'A'),
+        )
+    });
+    format!("RM_{}", random.take(12).collect::<String>()).into()
+}

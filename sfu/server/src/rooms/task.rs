@@ -1,0 +1,459 @@
+//! The task of one room: feeds inputs to the room and carries out what it wants.
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use plenum_cluster::directory::{self, Claim};
+use plenum_room::{
+    ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, Join,
+    JoinRefusal, Room, RoomInput, RoomOutput, SignalMessage,
+};
+use plenum_types::{
+    RoomHandle, RoomName, RoomToShard, ShardCommand, ShardEvent, ShardId, Timestamp,
+};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{RoomSummary, Rooms, open::claims_of};
+use crate::{
+    auth::Claims,
+    signal::{Inbound, Outbox},
+};
+
+/// Changes that clients made to what must not be lost are gathered this long (claims.md rule 15).
+const SAVE_DELAY: Duration = Duration::from_millis(250);
+/// A room does not wait longer for the Directory to store its snapshot or to take its claim back.
+const DIRECTORY_WAIT: Duration = Duration::from_secs(2);
+/// A refreshed token lives at least this long (protocol.md 3.2).
+const REFRESHED_TTL_SECONDS: u64 = 600;
+/// Events or messages that are taken before the others get their turn.
+const BATCH: usize = 64;
+
+/// A message to a room's task.
+#[derive(Debug)]
+pub(super) enum RoomMessage {
+    Connect(Box<NewConnection>),
+    Call(
+        Box<ApiRequest>,
+        oneshot::Sender<Result<ApiResponse, ApiError>>,
+    ),
+    Input(Box<RoomInput>),
+}
+
+/// A client that wants in.
+#[derive(Debug)]
+pub(super) struct NewConnection {
+    pub(super) join: Join,
+    pub(super) outbox: Outbox,
+    pub(super) claims: Claims,
+    pub(super) refuse: oneshot::Sender<JoinRefusal>,
+}
+
+/// Where a task's inputs come from.
+pub(super) struct TaskInputs {
+    pub(super) messages: mpsc::UnboundedReceiver<RoomMessage>,
+    pub(super) frames: mpsc::UnboundedReceiver<(ConnectionId, Inbound)>,
+    pub(super) news: mpsc::Receiver<(ShardId, ShardEvent)>,
+}
+
+struct Client {
+    outbox: Outbox,
+    claims: Claims,
+    refuse: Option<oneshot::Sender<JoinRefusal>>,
+}
+
+/// Everything of a running room.
+pub(super) struct RoomTask {
+    rooms: Arc<Rooms>,
+    name: RoomName,
+    handle: RoomHandle,
+    shard: ShardId,
+    claim: Claim,
+    room: Room,
+    inputs: TaskInputs,
+    summary: watch::Sender<RoomSummary>,
+    clients: HashMap<ConnectionId, Client>,
+    calls: HashMap<ApiCallId, oneshot::Sender<Result<ApiResponse, ApiError>>>,
+    next_call: u64,
+    save_at: Option<Timestamp>,
+    /// Reused between inputs.
+    outputs: Vec<RoomOutput>,
+    /// Inputs that came out of carrying out outputs.
+    pending: Vec<RoomInput>,
+}
+
+/// The room's logic panicked: its state can't be trusted.
+struct Panicked;
+
+impl RoomTask {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, each is another thing"
+    )]
+    pub(super) fn new(
+        rooms: Arc<Rooms>,
+        name: RoomName,
+        handle: RoomHandle,
+        shard: ShardId,
+        claim: Claim,
+        room: Room,
+        inputs: TaskInputs,
+        summary: watch::Sender<RoomSummary>,
+    ) -> Self {
+        Self {
+            rooms,
+            name,
+            handle,
+            shard,
+            claim,
+            room,
+            inputs,
+            summary,
+            clients: HashMap::new(),
+            calls: HashMap::new(),
+            next_call: 0,
+            save_at: None,
+            outputs: Vec::new(),
+            pending: Vec::new(),
+        }
+    }
+
+    /// Runs until the room ends.
+    pub(super) async fn run(mut self) {
+        tracing::info!(room = %self.name, sid = %self.room.sid(), shard = %self.shard, epoch = %self.claim.epoch, "room opened");
+        self.rooms.config.metrics.rooms_opened.inc();
+        let reason = loop {
+            match self.step().await {
+                Ok(None) => {}
+                Ok(Some(reason)) => break Some(reason),
+                Err(Panicked) => {
+                    tracing::error!(room = %self.name, sid = %self.room.sid(), "the room's task panicked; its clients reconnect");
+                    self.rooms.config.metrics.rooms_panicked.inc();
+                    break None;
+                }
+            }
+        };
+        self.end(reason).await;
+    }
+
+    /// Takes what is there, or waits for it. `Some` when the room has ended.
+    async fn step(&mut self) -> Result<Option<EndReason>, Panicked> {
+        let wake = self.wake_at();
+        let inputs = &mut self.inputs;
+        tokio::select! {
+            biased;
+            Some((shard, event)) = inputs.news.recv() => {
+                if let Some(reason) = self.input(RoomInput::Shard { shard, event }).await? {
+                    return Ok(Some(reason));
+                }
+                for _ in 0..BATCH {
+                    let Ok((shard, event)) = self.inputs.news.try_recv() else { break };
+                    if let Some(reason) = self.input(RoomInput::Shard { shard, event }).await? {
+                        return Ok(Some(reason));
+                    }
+                }
+            }
+            Some(message) = inputs.messages.recv() => {
+                if let Some(reason) = self.message(message).await? {
+                    return Ok(Some(reason));
+                }
+            }
+            Some((connection, inbound)) = inputs.frames.recv() => {
+                if let Some(reason) = self.frame(connection, inbound).await? {
+                    return Ok(Some(reason));
+                }
+            }
+            () = sleep_until(wake) => {}
+        }
+        let now = self.now();
+        if self.room.next_timer().is_some_and(|at| at <= now)
+            && let Some(reason) = self.input(RoomInput::Timer).await?
+        {
+            return Ok(Some(reason));
+        }
+        if self.save_at.is_some_and(|at| at <= self.now()) {
+            self.save().await;
+        }
+        self.publish();
+        Ok(None)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.rooms.config.clock.now()
+    }
+
+    #[allow(clippy::disallowed_methods)] // tokio's timers count in its own clock
+    fn wake_at(&self) -> Instant {
+        /// Nothing waits: look again now and then.
+        const IDLE: Duration = Duration::from_secs(60);
+        let now = self.now();
+        let wait = [self.room.next_timer(), self.save_at]
+            .into_iter()
+            .flatten()
+            .map(|at| at.saturating_since(now))
+            .min()
+            .unwrap_or(IDLE);
+        Instant::now() + wait
+    }
+
+    async fn message(&mut self, message: RoomMessage) -> Result<Option<EndReason>, Panicked> {
+        match message {
+            RoomMessage::Connect(new) => {
+                let NewConnection {
+                    join,
+                    outbox,
+                    claims,
+                    refuse,
+                } = *new;
+                self.clients.insert(
+                    join.connection,
+                    Client {
+                        outbox,
+                        claims,
+                        refuse: Some(refuse),
+                    },
+                );
+                self.input(RoomInput::Join(Box::new(join))).await
+            }
+            RoomMessage::Call(request, answer) => {
+                let call = ApiCallId(self.next_call);
+                self.next_call += 1;
+                self.calls.insert(call, answer);
+                self.input(RoomInput::Api { call, request }).await
+            }
+            RoomMessage::Input(input) => self.input(*input).await,
+        }
+    }
+
+    async fn frame(
+        &mut self,
+        connection: ConnectionId,
+        inbound: Inbound,
+    ) -> Result<Option<EndReason>, Panicked> {
+        match inbound {
+            Inbound::Message(request, quota) => {
+                // After a close the room knows the connection no more.
+                if !self.clients.contains_key(&connection) {
+                    return Ok(None);
+                }
+                let ended = self
+                    .input(RoomInput::Signal {
+                        connection,
+                        request,
+                    })
+                    .await;
+                drop(quota);
+                ended
+            }
+            Inbound::Closed => {
+                if self.clients.remove(&connection).is_none() {
+                    return Ok(None);
+                }
+                self.input(RoomInput::ConnectionClosed { connection }).await
+            }
+        }
+    }
+
+    /// One input, what it brings about, and the inputs that follow from that.
+    async fn input(&mut self, input: RoomInput) -> Result<Option<EndReason>, Panicked> {
+        self.pending.push(input);
+        while let Some(input) = self.pending.pop() {
+            let now = self.now();
+            let (room, outputs) = (&mut self.room, &mut self.outputs);
+            catch_unwind(AssertUnwindSafe(|| {
+                room.handle(now, input);
+                outputs.extend(room.drain());
+            }))
+            .map_err(|_| Panicked)?;
+            let mut outputs = std::mem::take(&mut self.outputs);
+            let mut ended = None;
+            for output in outputs.drain(..) {
+                ended = ended.or(self.carry_out(output).await);
+            }
+            self.outputs = outputs;
+            if ended.is_some() {
+                return Ok(ended);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn carry_out(&mut self, output: RoomOutput) -> Option<EndReason> {
+        match output {
+            RoomOutput::Send {
+                connection,
+                message,
+            } => self.send(connection, &message),
+            RoomOutput::Close { connection, reason } => {
+                if let Some(client) = self.clients.remove(&connection) {
+                    client.outbox.close(reason);
+                }
+            }
+            RoomOutput::Refuse {
+                connection,
+                refusal,
+            } => {
+                if let Some(refuse) = self
+                    .clients
+                    .remove(&connection)
+                    .and_then(|client| client.refuse)
+                {
+                    let _ = refuse.send(refusal);
+                }
+            }
+            RoomOutput::RefreshToken { connection, grants } => {
+                self.refresh_token(connection, &grants);
+            }
+            RoomOutput::Shard { shard, command } => self.command(shard, command),
+            RoomOutput::Api { call, result } => {
+                if let Some(answer) = self.calls.remove(&call) {
+                    let _ = answer.send(result);
+                }
+            }
+            RoomOutput::SnapshotChanged { before_next } => {
+                if before_next {
+                    self.save().await;
+                } else if self.save_at.is_none() {
+                    self.save_at = Some(self.now() + SAVE_DELAY);
+                }
+            }
+            RoomOutput::ParticipantActive { sid, identity } => {
+                self.rooms.config.metrics.participants_active.inc();
+                tracing::info!(room = %self.name, room_sid = %self.room.sid(), participant = %identity, %sid, "participant active");
+            }
+            RoomOutput::ParticipantLeft {
+                sid,
+                identity,
+                reason,
+                was_active,
+            } => {
+                self.rooms.config.metrics.left(reason);
+                tracing::info!(room = %self.name, room_sid = %self.room.sid(), participant = %identity, %sid, reason = reason.as_str_name(), was_active, "participant left");
+            }
+            RoomOutput::Ended(reason) => return Some(reason),
+        }
+        None
+    }
+
+    fn send(&mut self, connection: ConnectionId, message: &SignalMessage) {
+        let Some(client) = self.clients.get(&connection) else {
+            return;
+        };
+        if !client.outbox.send(message.binary()) {
+            self.rooms.config.metrics.slow_clients.inc();
+            self.clients.remove(&connection);
+            self.pending
+                .push(RoomInput::ConnectionClosed { connection });
+        }
+    }
+
+    fn command(&mut self, shard: ShardId, command: ShardCommand) {
+        let command = RoomToShard {
+            room: self.handle,
+            command,
+        };
+        if let Err(error) = self.rooms.config.engine.send(shard, command) {
+            // What the Shard holds of this room differs from what the room thinks: made anew, once.
+            tracing::error!(room = %self.name, %error, "a command to a shard is lost");
+            if !self
+                .pending
+                .iter()
+                .any(|input| matches!(input, RoomInput::ShardLost { .. }))
+            {
+                self.pending.push(RoomInput::ShardLost { shard });
+            }
+        }
+    }
+
+    fn refresh_token(&mut self, connection: ConnectionId, grants: &plenum_room::Grants) {
+        let now = self.now();
+        let Some(client) = self.clients.get(&connection) else {
+            return;
+        };
+        let config = &self.rooms.config;
+        let mut claims = claims_of(&client.claims, grants, &self.name);
+        let unix = config.clock.wall().unix_nanos(now) / 1_000_000_000;
+        claims.exp = client.claims.exp.max(unix + REFRESHED_TTL_SECONDS);
+        match config.keys.sign(&claims) {
+            Ok(token) => {
+                let message = SignalMessage::new(
+                    livekit_protocol::signal_response::Message::RefreshToken(token),
+                );
+                self.send(connection, &message);
+            }
+            Err(error) => tracing::warn!(room = %self.name, %error, "no token can be refreshed"),
+        }
+    }
+
+    async fn save(&mut self) {
+        self.save_at = None;
+        let Some(snapshot) = self.room.snapshot() else {
+            return;
+        };
+        let bytes = match serde_json::to_vec(&snapshot) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::error!(room = %self.name, %error, "the room's snapshot can't be written");
+                return;
+            }
+        };
+        let saved = timeout(
+            DIRECTORY_WAIT,
+            self.rooms
+                .config
+                .directory
+                .save_snapshot(&self.claim, bytes.into()),
+        )
+        .await;
+        let failed = match saved {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {} s", DIRECTORY_WAIT.as_secs()),
+        };
+        tracing::warn!(room = %self.name, error = failed, "the room's snapshot is not stored; tried again at its next change");
+    }
+
+    fn publish(&self) {
+        let (info, stats) = (self.room.info(), self.room.stats());
+        self.summary.send_if_modified(|summary| {
+            let changed = summary.info != info || summary.stats != stats;
+            summary.info = info;
+            summary.stats = stats;
+            changed
+        });
+    }
+
+    async fn end(mut self, reason: Option<EndReason>) {
+        // What a Shard still holds of the room, whatever state the room was in.
+        self.command(self.shard, ShardCommand::CloseRoom);
+        for (_, answer) in self.calls.drain() {
+            let _ = answer.send(Err(ApiError {
+                code: ApiErrorCode::Unavailable,
+                message: "the room ended".to_owned(),
+            }));
+        }
+        // A room without a reason panicked: its sockets are cut, its clients resume and are told to join anew.
+        self.clients.clear();
+        let why = match reason {
+            Some(EndReason::Deleted) => Some(directory::EndReason::EndedByApi),
+            Some(EndReason::Closed) => Some(directory::EndReason::Expired),
+            Some(EndReason::Moved | EndReason::Fenced | EndReason::Shutdown) | None => None,
+        };
+        let released = timeout(
+            DIRECTORY_WAIT,
+            self.rooms.config.directory.release(&self.claim, why),
+        )
+        .await;
+        if !matches!(released, Ok(Ok(()))) {
+            tracing::warn!(room = %self.name, "the room's claim is not given back; whoever opens the room next takes it");
+        }
+        tracing::info!(room = %self.name, sid = %self.room.sid(), ?reason, "room ended");
+        self.rooms.forget(&self.name, self.handle);
+    }
+}

@@ -1,0 +1,14 @@
+//! Signaling connections: from a WebSocket to frames, and from frames to a room.
+//!
+//! [`JoinContext`] is what a client says before its first message; a [`Connection`] is the stream of encoded frames that
+//! follows, in both directions. Everything that belongs to the socket itself (upgrade, keep-alive, JSON) happens in
+//! [`socket`], on the member where the socket ends; the two values above can be carried to another member unchanged.
+
+mod connection;
+mod join;
+mod outbox;
+pub mod socket;
+
+pub use connection::{Connection, FrameError, FrameSink, Inbound, Quota};
+pub use join::{JoinContext, JoinError, SignalVersion};
+pub use outbox::{Outbox, OutboxReader, Outgoing, outbox};
