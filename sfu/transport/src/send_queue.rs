@@ -47,9 +47,10 @@ impl Fifo {
 /// Messages to one client by channel, sent in turns so that none starves another.
 #[derive(Default)]
 pub(crate) struct SendQueue {
-    /// In the order of [`DataChannel::ALL`].
-    channels: [Fifo; DataChannel::ALL.len()],
-    /// Whose turn it is.
+    reliable: Fifo,
+    lossy: Fifo,
+    data_track: Fifo,
+    /// Whose turn it was, as a position in [`DataChannel::ALL`].
     turn: usize,
     dropped: u64,
 }
@@ -69,22 +70,28 @@ impl SendQueue {
             queued_at: now,
         };
         let is_reliable = channel == DataChannel::Reliable;
-        let fifo = &mut self.channels[channel as usize];
+        let mut dropped = 0;
+        let fifo = self.fifo(channel);
         if is_reliable && fifo.bytes + needed > MAX_RELIABLE {
             return Err(Overflow);
         }
         while !is_reliable && fifo.bytes + needed > MAX_LOSSY && fifo.pop().is_some() {
-            self.dropped += 1;
+            dropped += 1;
         }
         fifo.push(message);
+        self.dropped += dropped;
         Ok(())
     }
 
     /// The next message to send.
     pub(crate) fn pop(&mut self) -> Option<QueuedMessage> {
-        for _ in 0..self.channels.len() {
-            self.turn = (self.turn + 1) % self.channels.len();
-            if let Some(message) = self.channels.get_mut(self.turn).and_then(Fifo::pop) {
+        let count = DataChannel::ALL.len();
+        for offset in 1..=count {
+            let turn = (self.turn + offset) % count;
+            if let Some(channel) = DataChannel::ALL.get(turn)
+                && let Some(message) = self.fifo(*channel).pop()
+            {
+                self.turn = turn;
                 return Some(message);
             }
         }
@@ -93,15 +100,23 @@ impl SendQueue {
 
     /// When the oldest reliable message will have waited too long.
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        let oldest = self.channels[DataChannel::Reliable as usize]
-            .messages
-            .front()?;
+        let oldest = self.reliable.messages.front()?;
         Some(oldest.queued_at + MAX_RELIABLE_AGE)
     }
 
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
-        self.channels = Default::default();
+        for channel in DataChannel::ALL {
+            *self.fifo(channel) = Fifo::default();
+        }
+    }
+
+    const fn fifo(&mut self, channel: DataChannel) -> &mut Fifo {
+        match channel {
+            DataChannel::Reliable => &mut self.reliable,
+            DataChannel::Lossy => &mut self.lossy,
+            DataChannel::DataTrack => &mut self.data_track,
+        }
     }
 
     /// Lossy messages that made room for newer ones.
