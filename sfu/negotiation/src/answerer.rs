@@ -426,7 +426,7 @@ impl Answerer {
         waiting
     }
 
-    /// Sections that can carry a track in the next answer or the one after.
+    /// Sections that can carry a waiting track in the next answer or the one after.
     fn free(&self) -> PerKind<u32> {
         let mut free = PerKind::default();
         let carried = self.outgoing.by_section(self.sections.len());
@@ -434,6 +434,9 @@ impl Answerer {
             if let Some(media) = section.media()
                 && media.is_for_sending()
                 && carried.is_none()
+                && self.outgoing.iter().any(|outgoing| {
+                    outgoing.section.is_none() && media.codec(outgoing.track.codec).is_some()
+                })
             {
                 *free.of_mut(media.kind) += 1;
             }

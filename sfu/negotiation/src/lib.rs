@@ -8,8 +8,9 @@
 //! each limit is a named constant in [`limits`].
 //!
 //! How a room uses an [`Answerer`]: [`Answerer::accept_offer`], tell the Shard about receivers, [`Answerer::write_answer`],
-//! tell the Shard about subscriptions, send the answer. Between offers: [`Answerer::bind`], [`Answerer::unbind`], then
-//! [`Answerer::take_requirement`], whose numbers go out as `media_sections_requirement`, even when they are zero.
+//! tell the Shard about subscriptions, send the answer. Between offers: [`Answerer::bind`] and [`Answerer::unbind`]; while
+//! [`Answerer::needs_offer`] says so, what [`Answerer::take_requirement`] returns goes out as
+//! `media_sections_requirement`, even when it is zeros.
 #![forbid(unsafe_code)]
 
 mod answerer;
