@@ -1,6 +1,11 @@
 // Debian's Chromium with devices that need no hardware and no click.
 
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { writePortrait } from './portrait.mjs';
+import { writeVoice } from './voice.mjs';
 
 const EXECUTABLE = process.env.PLENUM_CHROMIUM ?? '/usr/bin/chromium';
 
@@ -18,7 +23,39 @@ const FLAGS = [
   '--autoplay-policy=no-user-gesture-required',
 ];
 
-/** Starts a Chromium of its own; `flags` are added. */
-export function launch(flags = []) {
-  return chromium.launch({ executablePath: EXECUTABLE, args: [...FLAGS, ...flags] });
+/** Browsers of one test file, and the folder with what their cameras and microphones play. */
+export class Browsers {
+  #open = [];
+
+  constructor(folder) {
+    this.folder = folder;
+  }
+
+  static async prepare() {
+    const folder = await mkdtemp(join(tmpdir(), 'plenum-browser-'));
+    await writeVoice(join(folder, 'voice.wav'));
+    return new Browsers(folder);
+  }
+
+  /** Starts a Chromium whose microphone hears a voice; `flags` are added. */
+  async launch(flags = []) {
+    const voice = `--use-file-for-fake-audio-capture=${join(this.folder, 'voice.wav')}`;
+    const browser = await chromium.launch({ executablePath: EXECUTABLE, args: [...FLAGS, voice, ...flags] });
+    this.#open.push(browser);
+    return browser;
+  }
+
+  /** The same with a drawn person of this hue before the camera, for what people look at. */
+  async launchPortrait(name, hue, flags = []) {
+    // Chromium names the camera by the path that it is given, and a screenshot shows the name.
+    process.chdir(this.folder);
+    const picture = `Camera of ${name}.y4m`;
+    await writePortrait(picture, hue);
+    return this.launch([`--use-file-for-fake-video-capture=${picture}`, ...flags]);
+  }
+
+  async close() {
+    await Promise.all(this.#open.map((browser) => browser.close()));
+    await rm(this.folder, { recursive: true });
+  }
 }

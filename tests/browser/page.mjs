@@ -1,13 +1,9 @@
 // The meeting page that plenum-sfu serves, clicked through as people do.
 
 import assert from 'node:assert/strict';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { after, afterEach, before, test } from 'node:test';
-import { launch } from './chromium.mjs';
+import { Browsers } from './chromium.mjs';
 import { until } from './expect.mjs';
-import { writePortrait } from './portrait.mjs';
 import { Server } from './server.mjs';
 import { newRoom } from './stage.mjs';
 import { forgedToken, token } from './tokens.mjs';
@@ -27,22 +23,15 @@ const SHOWN_ROOM = 'design-review';
 const [ADA, GRACE, EMMY] = PEOPLE.map(({ name }) => name);
 
 let server;
-let folder;
-const browsers = {};
+let browsers;
+const browserOf = {};
 let present = [];
 
 before(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'plenum-page-'));
-  // Chromium names the camera by the path that it is given, and a screenshot shows the name.
-  process.chdir(folder);
   server = await Server.start();
+  browsers = await Browsers.prepare();
   for (const { name, hue } of PEOPLE) {
-    const picture = `Camera of ${name}.y4m`;
-    await writePortrait(picture, hue);
-    browsers[name] = await launch([
-      `--use-file-for-fake-video-capture=${picture}`,
-      `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`,
-    ]);
+    browserOf[name] = await browsers.launchPortrait(name, hue, [`--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`]);
   }
 });
 
@@ -53,9 +42,8 @@ afterEach(async () => {
 });
 
 after(async () => {
-  await Promise.all(Object.values(browsers).map((browser) => browser.close()));
+  await browsers?.close();
   await server?.stop();
-  if (folder) await rm(folder, { recursive: true });
 });
 
 test('the lobby shows the camera, the level of the microphone and the devices', async () => {
@@ -83,7 +71,6 @@ test('two people meet by a link and see each other', async () => {
   const [ada, grace] = await call(ADA, GRACE);
   assert.equal(await ada.see('participant-count').textContent(), '2');
   assert.match(ada.page.url(), /[?&]room=room-/);
-  // Chromium's fake microphone beeps, so both of them speak.
   await ada.tileSays(GRACE, 'data-speaking', 'true', { every: 20 });
   await grace.tileSays(ADA, 'data-speaking', 'true', { every: 20 });
 });
@@ -256,7 +243,7 @@ function visit(name, room) {
 }
 
 async function open(name, address) {
-  const visitor = await Visitor.open(browsers[name] ?? browsers[ADA], name, address);
+  const visitor = await Visitor.open(browserOf[name] ?? browserOf[ADA], name, address);
   present.push(visitor);
   return visitor;
 }

@@ -2,7 +2,7 @@
 
 import { randomBytes } from 'node:crypto';
 import { after, afterEach, before } from 'node:test';
-import { launch } from './chromium.mjs';
+import { Browsers } from './chromium.mjs';
 import { serveHarness } from './harness.mjs';
 import { Person } from './person.mjs';
 import { Server } from './server.mjs';
@@ -21,6 +21,7 @@ export function callStage() {
         }),
       ),
   };
+  let browsers;
   let browser;
   let harness;
   let present = [];
@@ -29,14 +30,15 @@ export function callStage() {
     // One after the other: what was started before a failure must be known to `after`, or the process never ends.
     stage.server = await Server.start();
     harness = await serveHarness();
-    browser = await launch();
+    browsers = await Browsers.prepare();
+    browser = await browsers.launch();
   });
   afterEach(async () => {
     await Promise.all(present.map((person) => person.close()));
     present = [];
   });
   after(async () => {
-    await browser?.close();
+    await browsers?.close();
     harness?.stop();
     await stage.server?.stop();
   });
