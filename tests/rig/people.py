@@ -56,7 +56,7 @@ class Person:
         return [what for name, what in self.events if name == event]
 
     async def join(self, url: str, room: str, *, jwt: str | None = None, options: rtc.RoomOptions | None = None, **grants) -> "Person":
-        await self.room.connect(url, jwt or token(room, self.identity, **grants), options or rtc.RoomOptions())
+        await self.room.connect(url, token(room, self.identity, **grants) if jwt is None else jwt, options or rtc.RoomOptions())
         return self
 
     def _spawn(self, work) -> None:
