@@ -110,20 +110,13 @@ def need_web(out: TextIO) -> str | None:
     return None if call(out, "npm", "run", "build", cwd=ROOT / "web") else "the page could not be built: npm run build in web/"
 
 
-def cargo_build(out: TextIO, package: str) -> str | None:
-    print(f"   building {package}", flush=True)
-    built = call(out, "cargo", "build", "--release", "--locked", "-p", package)
-    return None if built else f"cargo build --release -p {package} failed"
-
-
 def need_server(out: TextIO) -> str | None:
+    """Our binaries. Always the whole workspace: a part of it has other features of its dependencies, and builds them again."""
     if missing := need_compiler(out) or need_web(out):
         return missing
-    return cargo_build(out, "plenum-server")
-
-
-def need_operator(out: TextIO) -> str | None:
-    return need_compiler(out) or cargo_build(out, "plenum-operator") or cargo_build(out, "plenum-crds")
+    print("   building the workspace", flush=True)
+    built = call(out, "cargo", "build", "--release", "--locked", "--workspace")
+    return None if built else "cargo build --release --workspace failed"
 
 
 def need_compiler(out: TextIO) -> str | None:
