@@ -1,0 +1,123 @@
+//! Lost packets are asked for and answered, on both sides.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Call, Camera, Feedback, OUT_RTX, OUT_VP8, VP8_RTX};
+use plenum_rtp::{RtpHeader, rtx};
+use plenum_types::{Codec, LayerTarget, Ssrc};
+
+fn call_of_two() -> (Call, Camera, usize, Ssrc) {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let track = call.add_video(alice, 1, 1_000);
+    let mut camera = Camera::new(alice, 1, 1_000);
+    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    camera.shoot(&mut call, 0, true, 3);
+    (call, camera, bob, ssrc)
+}
+
+#[test]
+fn nack_is_answered_once_per_rtt() {
+    let (mut call, mut camera, bob, ssrc) = call_of_two();
+    camera.shoot(&mut call, 0, false, 5);
+    let sent = call.take(bob, ssrc);
+    let lost = [sent[3].sequence, sent[5].sequence];
+    let rtx_ssrc = Ssrc(ssrc.0 + 4_000);
+
+    for _ in 0..20 {
+        call.send_rtcp(bob, |writer| {
+            writer.nack(Ssrc(77), ssrc, &lost);
+        });
+    }
+    call.settle();
+    let answers = call.take(bob, rtx_ssrc);
+    assert_eq!(answers.len(), 2);
+    for (answer, original) in answers.iter().zip([&sent[3], &sent[5]]) {
+        let (sequence, payload) = rtx::split(&answer.payload).unwrap();
+        assert_eq!(answer.payload_type, OUT_RTX);
+        assert_eq!(original.payload_type, OUT_VP8);
+        assert_eq!(sequence, original.sequence);
+        assert_eq!(payload, original.payload);
+        assert_eq!(answer.timestamp, original.timestamp);
+        assert_eq!(answer.marker, original.marker);
+    }
+    assert_eq!(answers[1].sequence, answers[0].sequence + 1);
+
+    // The answer may have been lost too: after a round trip it is given again.
+    call.advance(Duration::from_millis(110));
+    call.send_rtcp(bob, |writer| {
+        writer.nack(Ssrc(77), ssrc, &lost);
+    });
+    call.settle();
+    assert_eq!(call.take(bob, rtx_ssrc).len(), 2);
+}
+
+#[test]
+fn what_was_never_sent_is_not_answered() {
+    let (mut call, _, bob, ssrc) = call_of_two();
+    call.send_rtcp(bob, |writer| {
+        writer.nack(Ssrc(77), ssrc, &[4, 5, 1_000, 40_000, 65_535]);
+    });
+    call.settle();
+    assert!(call.take(bob, Ssrc(ssrc.0 + 4_000)).is_empty());
+}
+
+#[test]
+fn a_lost_packet_is_asked_for_and_its_retransmission_forwarded() {
+    let (mut call, mut camera, bob, ssrc) = call_of_two();
+    call.take(bob, ssrc);
+    let frame = camera.frame(0, false, 4, call.now);
+    for place in [0, 1, 3] {
+        camera.send(&mut call, &frame[place]);
+    }
+    call.settle();
+    let got = call.take(bob, ssrc);
+    assert_eq!(
+        got.iter().map(|packet| packet.sequence).collect::<Vec<_>>(),
+        [4, 5, 7]
+    );
+    call.advance_millis(20);
+    let asked: Vec<_> = call.clients[0]
+        .feedback
+        .iter()
+        .filter_map(|feedback| match feedback {
+            Feedback::Nack(ssrc, sequences) => Some((*ssrc, sequences.clone())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, [(Ssrc(1_000), vec![frame[2].header.sequence])]);
+
+    let mut payload = frame[2].header.sequence.to_be_bytes().to_vec();
+    payload.extend(&frame[2].payload);
+    let header = RtpHeader {
+        payload_type: VP8_RTX,
+        ssrc: Ssrc(1_100),
+        sequence: 9,
+        ..frame[2].header
+    };
+    call.send_rtp(0, 9, header, &[], &payload);
+    call.settle();
+    let mended = call.take(bob, ssrc);
+    assert_eq!(mended.len(), 1);
+    assert_eq!(mended[0].sequence, 6);
+    assert_eq!(mended[0].payload[8..], frame[2].payload[8..]);
+
+    // Nothing is missed any more, and the same retransmission again is a duplicate.
+    call.clients[0].feedback.clear();
+    call.advance_millis(300);
+    assert!(
+        !call.clients[0]
+            .feedback
+            .iter()
+            .any(|feedback| matches!(feedback, Feedback::Nack(..)))
+    );
+    let header = RtpHeader {
+        sequence: 10,
+        ..header
+    };
+    call.send_rtp(0, 10, header, &[], &payload);
+    call.settle();
+    assert!(call.take(bob, ssrc).is_empty());
+}
