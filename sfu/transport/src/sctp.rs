@@ -43,6 +43,9 @@ const MAX_STREAMS: usize = 64;
 const INITIATE_AFTER: Duration = Duration::from_millis(500);
 /// There is one peer, behind DTLS: its address is of no interest, but the library wants one.
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 5000);
+/// Type of the chunk that begins an association (RFC 9260 section 3.3.2), and where a packet's first chunk is.
+const INIT_CHUNK: u8 = 1;
+const FIRST_CHUNK_AT: usize = 12;
 /// Stream ids agreed by the protocol for clients that open no channel in-band.
 const NEGOTIATED: [(StreamId, DataChannel); 3] = [
     (100, DataChannel::Reliable),
@@ -127,6 +130,10 @@ impl Sctp {
         packets: &mut Vec<Bytes>,
         events: &mut VecDeque<TransportEvent>,
     ) {
+        // The library ends an association that gets a late INIT. No client begins anew on the same DTLS connection.
+        if self.established && packet.get(FIRST_CHUNK_AT) == Some(&INIT_CHUNK) {
+            return;
+        }
         let at = self.epoch.instant(now);
         match self
             .endpoint
@@ -163,8 +170,7 @@ impl Sctp {
             client.transport = self.transport.clone();
             // Fails only for port 0, with which there is no association to be had.
             self.association = self.endpoint.connect(client, PEER).ok();
-        }
-        if let Some((_, association)) = &mut self.association {
+        } else if let Some((_, association)) = &mut self.association {
             association.handle_timeout(self.epoch.instant(now));
         }
         self.pump(now, packets, events);
@@ -495,3 +501,6 @@ fn append(transmit: Transmit, packets: &mut Vec<Bytes>) {
         packets.extend(contents);
     }
 }
+
+#[cfg(test)]
+mod tests;
