@@ -224,7 +224,11 @@ test('three people on a desktop and on a phone', async () => {
   await ada.screenshot('call');
   await ada.click('chat-toggle');
   await say(ada, 'Shall we start?');
+  await grace.click('chat-toggle');
+  await say(grace, 'Yes. The draft is at https://example.org/draft');
+  await until(async () => (await ada.see('chat-message').count()) === 2, 'the answer');
   await ada.screenshot('call-chat');
+  await grace.click('chat-toggle');
   await grace.page.setViewportSize({ width: 390, height: 844 });
   await grace.live(grace.tile(ADA), 'Ada on the phone');
   const overflow = await grace.page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);

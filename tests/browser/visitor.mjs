@@ -77,7 +77,8 @@ export class Visitor {
 
   async screenshot(file) {
     await mkdir(SCREENSHOTS, { recursive: true });
-    await this.page.screenshot({ path: `${SCREENSHOTS}/${file}.png` });
+    // Transitions are brought to their end: half a ring is no picture of anything.
+    await this.page.screenshot({ path: `${SCREENSHOTS}/${file}.png`, animations: 'disabled' });
   }
 
   async close() {
