@@ -181,20 +181,31 @@ fn environment_value(setting: &str, text: &str, default: Option<&Value>) -> Resu
     }
 }
 
-/// `name: secret, name: secret`. The error never repeats the text, which may hold a secret.
+/// `name: secret, name: secret`; a comma before something without a colon belongs to the secret. The error never repeats
+/// the text.
 fn key_pairs(text: &str) -> Result<Value, String> {
-    let mut map = Mapping::new();
-    for pair in text
-        .split([',', '\n'])
-        .filter(|pair| !pair.trim().is_empty())
-    {
-        let (name, secret) = pair
-            .split_once(':')
-            .map(|(name, secret)| (name.trim(), secret.trim()))
-            .filter(|(name, secret)| !name.is_empty() && !secret.is_empty())
-            .ok_or("expected `name: secret`, several separated by commas")?;
-        map.insert(Value::from(name), Value::from(secret));
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    for part in text.split([',', '\n']) {
+        match (part.split_once(':'), pairs.last_mut()) {
+            (Some((name, secret)), _) => pairs.push((name.trim(), secret.trim().to_owned())),
+            (None, Some((_, secret))) => {
+                secret.push(',');
+                secret.push_str(part);
+            }
+            (None, None) => break,
+        }
     }
+    if pairs.is_empty()
+        || pairs
+            .iter()
+            .any(|(name, secret)| name.is_empty() || secret.is_empty())
+    {
+        return Err("expected `name: secret`, several separated by commas".to_owned());
+    }
+    let map: Mapping = pairs
+        .into_iter()
+        .map(|(name, secret)| (Value::from(name), Value::from(secret.trim_end())))
+        .collect();
     Ok(Value::Mapping(map))
 }
 
@@ -279,6 +290,17 @@ mod tests {
         assert!(config.rtc.wait_for_addresses);
         assert_eq!(config.rtc.min_port, 6000);
         assert_eq!(config.cluster.instance_id, "007");
+    }
+
+    #[test]
+    fn a_secret_may_have_a_comma() {
+        let config = load(None, |name| {
+            (name == "PLENUM_KEYS").then(|| "a: one, and more,b:two".to_owned())
+        })
+        .unwrap();
+        let secrets: Vec<_> = config.keys.0.into_iter().collect();
+        let expected = [("a", "one, and more"), ("b", "two")];
+        assert_eq!(secrets, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
     }
 
     #[test]

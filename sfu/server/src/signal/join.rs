@@ -379,8 +379,7 @@ mod tests {
                     ),
                     Err(JoinError::Malformed(_))
                 ),
-                "{:.20}",
-                wrapped
+                "{wrapped:.20}"
             );
         }
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
+use bytes::Bytes;
 use livekit_protocol as proto;
 use plenum_engine::Clock;
 use plenum_types::Timestamp;
@@ -106,8 +107,10 @@ pub async fn serve(
 
 /// Something for the writer that does not come from the room.
 enum Answer {
-    Response(proto::signal_response::Message),
-    Pong(bytes::Bytes),
+    /// An encoded `livekit.SignalResponse`.
+    Frame(Bytes),
+    /// The answer to a ping of the WebSocket protocol.
+    Pong(Bytes),
 }
 
 async fn read(
@@ -120,8 +123,9 @@ async fn read(
     loop {
         let frame = match timeout(SILENCE, stream.recv()).await {
             Err(_) => return SocketEnd::Silent,
-            Ok(None | Some(Ok(AggregatedMessage::Close(_)))) => return SocketEnd::Client,
-            Ok(Some(Err(actix_ws::ProtocolError::Io(_)))) => return SocketEnd::Client,
+            Ok(
+                None | Some(Ok(AggregatedMessage::Close(_)) | Err(actix_ws::ProtocolError::Io(_))),
+            ) => return SocketEnd::Client,
             Ok(Some(Err(_))) => return SocketEnd::Malformed,
             Ok(Some(Ok(AggregatedMessage::Pong(_)))) => continue,
             Ok(Some(Ok(AggregatedMessage::Ping(data)))) => {
@@ -143,7 +147,11 @@ async fn read(
             }
         };
         if let Some(answer) = keep_alive(&frame, clock, clock.now()) {
-            if answers.send(Answer::Response(answer)).await.is_err() {
+            let response = proto::SignalResponse {
+                message: Some(answer),
+            };
+            let frame = Answer::Frame(response.encode_to_vec().into());
+            if answers.send(frame).await.is_err() {
                 return SocketEnd::Client;
             }
             continue;
@@ -187,7 +195,7 @@ struct Writer {
 impl Writer {
     async fn run(
         mut self,
-        first: bytes::Bytes,
+        first: Bytes,
         mut from_room: OutboxReader,
         mut answers: mpsc::Receiver<Answer>,
     ) -> SocketEnd {
@@ -212,10 +220,7 @@ impl Writer {
                 },
                 Some(answer) = answers.recv() => match answer {
                     Answer::Pong(data) => bounded(self.session.pong(&data)).await,
-                    Answer::Response(message) => {
-                        let response = proto::SignalResponse { message: Some(message) };
-                        self.frame(response.encode_to_vec().into()).await
-                    }
+                    Answer::Frame(frame) => self.frame(frame).await,
                 },
                 _ = pings.tick() => bounded(self.session.ping(b"")).await,
             };
@@ -225,7 +230,7 @@ impl Writer {
         }
     }
 
-    async fn frame(&mut self, frame: bytes::Bytes) -> Result<(), SocketEnd> {
+    async fn frame(&mut self, frame: Bytes) -> Result<(), SocketEnd> {
         if self.json.load(Ordering::Relaxed) {
             let text = proto::SignalResponse::decode(frame.as_ref())
                 .ok()
