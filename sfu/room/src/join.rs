@@ -1,5 +1,6 @@
 //! How a client comes in.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use livekit_protocol::{self as proto, leave_request::Action, signal_response::Message};
@@ -169,18 +170,19 @@ impl Room {
                 peer,
                 last_negotiation: None,
                 pending: Vec::new(),
-                queued: std::collections::VecDeque::new(),
+                queued: VecDeque::new(),
                 unmatched: Vec::new(),
-                tracks: std::collections::BTreeMap::new(),
+                tracks: BTreeMap::new(),
                 policy: SubscriptionPolicy::default(),
                 interest: Interest::default(),
-                subscriptions: std::collections::BTreeMap::new(),
-                denied: std::collections::BTreeSet::new(),
-                refused: std::collections::BTreeSet::new(),
-                track_settings: std::collections::BTreeMap::new(),
+                subscriptions: BTreeMap::new(),
+                denied: BTreeSet::new(),
+                refused: BTreeSet::new(),
+                track_settings: BTreeMap::new(),
                 last_data_sequence: 0,
-                link: std::collections::BTreeMap::new(),
-                told_quality: std::collections::BTreeMap::new(),
+                link: BTreeMap::new(),
+                quality: None,
+                untold_quality: BTreeSet::new(),
                 resume_fault: ResumeFault::None,
                 away_since: self.now,
             },

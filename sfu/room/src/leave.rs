@@ -25,6 +25,8 @@ pub(crate) enum Farewell {
     Leave(Action),
     /// The connection is closed.
     Close,
+    /// Nothing: the connection is gone.
+    Nothing,
 }
 
 pub(crate) fn leave_message(reason: DisconnectReason, action: Action) -> Message {
@@ -63,12 +65,12 @@ impl Room {
             self.timers.clear(TimerKind::Answer(id));
             self.timers.set(TimerKind::Away(id), now + AWAY_KEPT);
         } else {
-            self.remove(id, DisconnectReason::SignalClose, Farewell::Close, true);
+            self.remove(id, DisconnectReason::SignalClose, Farewell::Nothing, true);
         }
     }
 
     pub(crate) fn away_for_too_long(&mut self, id: ParticipantId) {
-        self.remove(id, DisconnectReason::SignalClose, Farewell::Close, true);
+        self.remove(id, DisconnectReason::SignalClose, Farewell::Nothing, true);
     }
 
     pub(crate) fn join_failed(&mut self, id: ParticipantId) {
@@ -186,9 +188,6 @@ impl Room {
                 ShardCommand::CloseTransport { transport },
             );
         }
-        for other in self.participants.values_mut() {
-            other.told_quality.remove(&id);
-        }
         if announce && !participant.hidden() {
             self.participant_gone(id, last_info, reason);
         } else {
@@ -205,11 +204,13 @@ impl Room {
     }
 
     fn farewell(&mut self, connection: ConnectionId, reason: DisconnectReason, farewell: Farewell) {
-        if let Farewell::Leave(action) = farewell {
-            self.push(RoomOutput::Send {
+        match farewell {
+            Farewell::Leave(action) => self.push(RoomOutput::Send {
                 connection,
                 message: SignalMessage::new(leave_message(reason, action)),
-            });
+            }),
+            Farewell::Close => {}
+            Farewell::Nothing => return,
         }
         self.push(RoomOutput::Close {
             connection,

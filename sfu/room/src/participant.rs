@@ -228,8 +228,10 @@ pub(crate) struct Participant {
     pub(crate) last_data_sequence: u32,
     /// By Transport, since each direction of dual mode has its own.
     pub(crate) link: BTreeMap<TransportId, LinkQuality>,
-    /// Quality of others (and its own) as it was told.
-    pub(crate) told_quality: BTreeMap<ParticipantId, proto::ConnectionQuality>,
+    /// As it was judged last.
+    pub(crate) quality: Option<proto::ConnectionQuality>,
+    /// Whose quality it shall be told even if that doesn't change.
+    pub(crate) untold_quality: BTreeSet<ParticipantId>,
     pub(crate) resume_fault: ResumeFault,
     /// When its signal connection was lost.
     pub(crate) away_since: Timestamp,

@@ -2,7 +2,7 @@
 //!
 //! LOST is never said: a publishing browser answers it with a full reconnect, and what is really lost ends by ICE.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use livekit_protocol::{self as proto, ConnectionQuality, signal_response::Message};
@@ -46,44 +46,48 @@ impl Room {
             .set_if_unset(TimerKind::Quality, self.now + INTERVAL);
     }
 
-    /// Tells each participant what changed about itself and those it subscribes to.
+    /// Tells participants what changed about themselves and those they subscribe to. Goes from those who changed to their
+    /// subscribers, since in a large room few change at a time.
     pub(crate) fn judge_quality(&mut self) {
         if self.participants.is_empty() {
             return;
         }
         self.timers.set(TimerKind::Quality, self.now + INTERVAL);
-        let judged: BTreeMap<ParticipantId, (ConnectionQuality, f32, String)> = self
-            .participants
-            .values()
-            .filter(|p| p.was_active && !p.is_lost())
-            .map(|p: &Participant| {
-                let (quality, score) = judge(p.link.values().copied());
-                (p.id, (quality, score, p.sid.to_string()))
-            })
-            .collect();
-        let receivers: Vec<_> = judged.keys().copied().collect();
-        for receiver in receivers {
-            let mut about = self.publishers_for(receiver);
-            about.insert(receiver);
-            let Some(participant) = self.participants.get_mut(&receiver) else {
-                continue;
-            };
-            if participant.connection().is_none() {
+        let mut about: BTreeMap<ParticipantId, BTreeSet<ParticipantId>> = BTreeMap::new();
+        let mut judged = BTreeMap::new();
+        for participant in self.participants.values() {
+            if !participant.was_active || participant.is_lost() {
                 continue;
             }
-            let mut updates = Vec::new();
-            for id in about {
-                let Some((quality, score, sid)) = judged.get(&id) else {
-                    continue;
-                };
-                if participant.told_quality.insert(id, *quality) != Some(*quality) {
-                    updates.push(proto::ConnectionQualityInfo {
-                        participant_sid: sid.clone(),
-                        quality: *quality as i32,
-                        score: *score,
-                    });
+            let id = participant.id;
+            let (quality, score) = judge(participant.link.values().copied());
+            let info = proto::ConnectionQualityInfo {
+                participant_sid: participant.sid.to_string(),
+                quality: quality as i32,
+                score,
+            };
+            judged.insert(id, info);
+            if participant.quality != Some(quality) {
+                about.entry(id).or_default().insert(id);
+                for receiver in self.subscribers_of(participant) {
+                    about.entry(receiver).or_default().insert(id);
                 }
             }
+        }
+        for participant in self.participants.values_mut() {
+            let untold = std::mem::take(&mut participant.untold_quality);
+            if !untold.is_empty() {
+                about.entry(participant.id).or_default().extend(untold);
+            }
+            participant.quality = judged
+                .get(&participant.id)
+                .map(proto::ConnectionQualityInfo::quality);
+        }
+        for (receiver, about) in about {
+            let updates: Vec<_> = about
+                .iter()
+                .filter_map(|id| judged.get(id).cloned())
+                .collect();
             if !updates.is_empty() {
                 self.send(
                     receiver,
@@ -91,6 +95,18 @@ impl Room {
                 );
             }
         }
+    }
+
+    /// Everyone who gets a track of this participant; some more than once.
+    pub(crate) fn subscribers_of<'a>(
+        &'a self,
+        participant: &'a Participant,
+    ) -> impl Iterator<Item = ParticipantId> + 'a {
+        participant
+            .tracks
+            .values()
+            .filter_map(|track| self.tracks.get(track))
+            .flat_map(|track| track.subscribers.keys().copied())
     }
 }
 

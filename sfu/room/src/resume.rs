@@ -47,6 +47,8 @@ impl Room {
     /// Puts the session on its new connection; an old one that still stands is closed.
     fn attach(&mut self, id: ParticipantId, connection: ConnectionId) -> ResumeFault {
         let now = self.now;
+        let mut publishers = self.publishers_for(id);
+        publishers.insert(id);
         let Some(participant) = self.participants.get_mut(&id) else {
             return ResumeFault::None;
         };
@@ -55,6 +57,7 @@ impl Room {
             participant.away_since = now;
         }
         participant.phase = Phase::Active(connection);
+        participant.untold_quality = publishers;
         let fault = std::mem::take(&mut participant.resume_fault);
         if let Some(old) = old {
             self.by_connection.remove(&old);

@@ -1,6 +1,6 @@
 //! Who speaks. Each participant hears of those whose sound it gets, and of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Speaker {
 
 impl Room {
     pub(crate) fn speakers_changed(&mut self, levels: &[SpeakerLevel]) {
-        let mut changed = std::collections::BTreeSet::new();
+        let mut changed = BTreeSet::new();
         for level in levels {
             let Some(publisher) = self.tracks.get(&level.track).map(|t| t.publisher) else {
                 continue;
@@ -63,28 +63,24 @@ impl Room {
 
     /// In a conference most hear the same speakers: a message is made once for each set of them.
     fn tell_speakers(&mut self, changed: &[(ParticipantId, proto::SpeakerInfo)]) {
-        if changed.is_empty() {
-            return;
-        }
-        let mut messages: BTreeMap<Vec<ParticipantId>, Arc<SignalMessage>> = BTreeMap::new();
-        let receivers: Vec<_> = self
-            .participants
-            .values()
-            .filter(|p| p.connection().is_some())
-            .map(|p| p.id)
-            .collect();
-        for receiver in receivers {
-            let heard = self.publishers_for(receiver);
-            let speakers: Vec<_> = changed
-                .iter()
-                .filter(|(id, _)| *id == receiver || heard.contains(id))
-                .collect();
-            if speakers.is_empty() {
+        let mut heard: BTreeMap<ParticipantId, BTreeSet<usize>> = BTreeMap::new();
+        for (index, (id, _)) in changed.iter().enumerate() {
+            let Some(speaker) = self.participants.get(id) else {
                 continue;
+            };
+            heard.entry(*id).or_default().insert(index);
+            for receiver in self.subscribers_of(speaker) {
+                heard.entry(receiver).or_default().insert(index);
             }
-            let key = speakers.iter().map(|(id, _)| *id).collect();
-            let message = messages.entry(key).or_insert_with(|| {
-                let speakers = speakers.iter().map(|(_, info)| info.clone()).collect();
+        }
+        let mut messages: BTreeMap<BTreeSet<usize>, Arc<SignalMessage>> = BTreeMap::new();
+        for (receiver, speakers) in heard {
+            let message = messages.entry(speakers).or_insert_with_key(|speakers| {
+                let speakers = speakers
+                    .iter()
+                    .filter_map(|index| changed.get(*index))
+                    .map(|(_, info)| info.clone())
+                    .collect();
                 SignalMessage::new(Message::SpeakersChanged(proto::SpeakersChanged {
                     speakers,
                 }))

@@ -3,6 +3,7 @@
 //! One function decides for a pair of participant and track, from what both sides want and may: [`Room::reconcile`]. All
 //! that can change the outcome calls it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use livekit_protocol::{self as proto, signal_response::Message};
@@ -160,6 +161,7 @@ impl Room {
             return;
         }
         participant.subscriptions.insert(track, id);
+        participant.untold_quality.insert(published.publisher);
         published.subscribers.insert(subscriber, id);
         let target = target(
             participant.track_settings.get(&published.sid),
@@ -361,10 +363,7 @@ impl Room {
     }
 
     /// Participants whose sound or picture `id` gets.
-    pub(crate) fn publishers_for(
-        &self,
-        id: ParticipantId,
-    ) -> std::collections::BTreeSet<ParticipantId> {
+    pub(crate) fn publishers_for(&self, id: ParticipantId) -> BTreeSet<ParticipantId> {
         self.participants
             .get(&id)
             .into_iter()

@@ -1,0 +1,19 @@
+//! The signaling protocol as clients meet it; each file is one concern, each test one behaviour.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
+
+mod dual;
+mod ending;
+mod hostile;
+mod joining;
+mod publishing;
+mod resuming;
+mod server_api;
+mod snapshots;
+mod speaking;
+mod subscribing;
+mod world;

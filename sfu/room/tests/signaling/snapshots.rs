@@ -1,0 +1,154 @@
+//! What a room does not lose with its member.
+
+use crate::world::*;
+use livekit_protocol::{
+    self as proto, signal_request::Message as Request, signal_response::Message,
+};
+use plenum_room::{
+    ApiRequest, ApiResponse, EndReason, Room, RoomInput, RoomOutput, RoomSnapshot, SnapshotError,
+};
+use plenum_types::Timestamp;
+use std::time::Duration;
+
+/// The room on another member, whose clock started elsewhere.
+fn moved(world: &World) -> World {
+    let bytes = serde_json::to_vec(&world.room.snapshot().unwrap()).unwrap();
+    let snapshot = RoomSnapshot::parse(&bytes).unwrap();
+    let mut config = config();
+    config.sid = "RM_other".into();
+    let now = Timestamp::from_millis(77);
+    config.wall.unix_nanos_at_zero =
+        1_700_000_000_000_000_000 + world.now.as_nanos() - now.as_nanos();
+    let room = Room::restore(config, &snapshot, fastrand::Rng::with_seed(2), now).unwrap();
+    World::around(room, now)
+}
+
+#[test]
+fn sid_metadata_and_what_the_api_changed_survive() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    let (muted_track, _) = world.publish(&alice);
+    world
+        .api(ApiRequest::UpdateRoomMetadata("agenda".to_owned()))
+        .unwrap();
+    world
+        .api(ApiRequest::UpdateParticipant(
+            proto::UpdateParticipantRequest {
+                identity: "alice".to_owned(),
+                name: "Dr. Alice".to_owned(),
+                permission: Some(proto::ParticipantPermission {
+                    can_publish: true,
+                    can_subscribe: true,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+        ))
+        .unwrap();
+    world
+        .api(ApiRequest::MutePublishedTrack {
+            identity: "alice".into(),
+            track: muted_track.as_str().into(),
+            muted: true,
+        })
+        .unwrap();
+
+    let mut world = moved(&world);
+    assert_eq!(world.room.sid().as_str(), "RM_test");
+    assert_eq!(world.room.info().metadata, "agenda");
+    assert_eq!(world.room.info().creation_time, 1_700_000_000);
+    let alice = world.join("alice");
+    let Ok(ApiResponse::Participant(info)) = world.api(ApiRequest::GetParticipant("alice".into()))
+    else {
+        panic!()
+    };
+    assert_eq!(info.name, "Dr. Alice");
+    assert!(!info.permission.unwrap().can_publish_data);
+    // It publishes its microphone again, and learns that it is muted.
+    world.say(&alice, Request::AddTrack(microphone()));
+    let seen = world.seen(&alice);
+    assert!(seen.iter().any(|message| matches!(
+        message,
+        Message::TrackPublished(published) if published.track.as_ref().unwrap().muted
+    )));
+    assert!(
+        seen.iter()
+            .any(|message| matches!(message, Message::Mute(_)))
+    );
+}
+
+#[test]
+fn participants_have_the_departure_timeout_to_come_back() {
+    let mut world = World::default();
+    world.join("alice");
+    world.advance(Duration::from_secs(3600));
+    let mut world = moved(&world);
+    world.advance(Duration::from_secs(19));
+    let ended = |world: &World| {
+        world
+            .others
+            .iter()
+            .any(|output| matches!(output, RoomOutput::Ended(EndReason::Closed)))
+    };
+    assert!(!ended(&world));
+    world.advance(Duration::from_secs(2));
+    assert!(ended(&world));
+}
+
+#[test]
+fn an_empty_room_keeps_its_age_through_a_move() {
+    let mut world = World::default();
+    world.advance(Duration::from_secs(200));
+    let mut world = moved(&world);
+    world.advance(Duration::from_secs(99));
+    assert!(world.others.is_empty());
+    world.advance(Duration::from_secs(2));
+    assert!(matches!(world.others.last(), Some(RoomOutput::Ended(_))));
+}
+
+#[test]
+fn a_snapshot_always_fits() {
+    let mut world = World::default();
+    for index in 0..40 {
+        let client = world.join_as(&format!("guest {index}"), |join| {
+            join.grants.permissions.can_update_metadata = true;
+        });
+        world.say(
+            &client,
+            Request::UpdateMetadata(proto::UpdateParticipantMetadata {
+                metadata: "x".repeat(20_000),
+                ..Default::default()
+            }),
+        );
+    }
+    let bytes = serde_json::to_vec(&world.room.snapshot().unwrap()).unwrap();
+    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
+    assert!(RoomSnapshot::parse(&bytes).is_ok());
+}
+
+#[test]
+fn strange_snapshots_are_refused() {
+    assert!(matches!(
+        RoomSnapshot::parse(b"{"),
+        Err(SnapshotError::Malformed(_))
+    ));
+    assert!(matches!(
+        RoomSnapshot::parse(&vec![b' '; 300 * 1024]),
+        Err(SnapshotError::TooLarge(_))
+    ));
+    let world = World::default();
+    let mut snapshot = world.room.snapshot().unwrap();
+    snapshot.format = 99;
+    let bytes = serde_json::to_vec(&snapshot).unwrap();
+    assert!(matches!(
+        RoomSnapshot::parse(&bytes),
+        Err(SnapshotError::Format(99))
+    ));
+}
+
+#[test]
+fn an_ended_room_has_no_snapshot() {
+    let mut world = World::default();
+    world.input(RoomInput::End(EndReason::Moved));
+    assert!(world.room.snapshot().is_none());
+}
