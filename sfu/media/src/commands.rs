@@ -424,6 +424,16 @@ impl Shard {
 
     /// Chooses a subscription's layer anew; asks for a key frame if it needs one.
     pub(crate) fn retarget(&mut self, now: Timestamp, key: SubscriptionKey) {
+        self.retarget_before(now, key, None);
+    }
+
+    /// The same, while a key frame of the layer `arriving` is about to be forwarded.
+    pub(crate) fn retarget_before(
+        &mut self,
+        now: Timestamp,
+        key: SubscriptionKey,
+        arriving: Option<u8>,
+    ) {
         let Some(subscription) = self.subscriptions.get_mut(key.index()) else {
             return;
         };
@@ -439,7 +449,10 @@ impl Shard {
         };
         let needs_key_frame = subscription.want(wanted);
         self.mark_stale(track_key);
-        if needs_key_frame && let Some(layer) = wanted {
+        if needs_key_frame
+            && wanted != arriving
+            && let Some(layer) = wanted
+        {
             self.request_key_frame(now, track_key, layer);
         }
     }

@@ -142,7 +142,8 @@ impl Shard {
             track.loudness.observe(level);
         }
         if became_live {
-            self.on_layer_live(now, source);
+            let arriving = info.starts(kind).then_some(source.layer);
+            self.on_layer_live(now, source, arriving);
         }
         if broken {
             self.request_key_frame(now, source.track, source.layer);
@@ -154,7 +155,7 @@ impl Shard {
         }
     }
 
-    fn on_layer_live(&mut self, now: Timestamp, source: Incoming) {
+    fn on_layer_live(&mut self, now: Timestamp, source: Incoming, arriving: Option<u8>) {
         let Some(track) = self.tracks.get(source.track.index()) else {
             return;
         };
@@ -170,11 +171,11 @@ impl Shard {
                 },
             );
         }
-        self.retarget_all(now, source.track);
+        self.retarget_all(now, source.track, arriving);
     }
 
-    /// Chooses layers anew for all subscriptions of a track.
-    pub(crate) fn retarget_all(&mut self, now: Timestamp, track: TrackKey) {
+    /// Chooses layers anew for all subscriptions of a track, perhaps before a key frame of the layer `arriving`.
+    pub(crate) fn retarget_all(&mut self, now: Timestamp, track: TrackKey, arriving: Option<u8>) {
         let count = self
             .tracks
             .get(track.index())
@@ -186,7 +187,7 @@ impl Shard {
                 .and_then(|track| track.subscribers.get(place))
                 .copied();
             if let Some(key) = key {
-                self.retarget(now, key);
+                self.retarget_before(now, key, arriving);
             }
         }
         self.gather_stale_interest();

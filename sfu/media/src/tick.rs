@@ -72,7 +72,7 @@ impl Shard {
                     self.events
                         .push(room.handle, ShardEvent::LayerSilent { track: id, spatial });
                 }
-                self.retarget_all(now, key);
+                self.retarget_all(now, key, None);
                 continue;
             }
             live |= layer.live;
@@ -240,6 +240,7 @@ impl Shard {
             .copied()
         {
             place += 1;
+            self.remind_of_key_frame(now, subscription);
             reports.extend(self.sender_info(subscription, ours));
         }
         let per_compound = (MAX_COMPOUND - SENDER_REPORT) / SENDER_REPORT;
@@ -254,6 +255,17 @@ impl Shard {
             });
         }
         self.scratch.reports = reports;
+    }
+
+    /// A subscription that still waits for a layer asks again: its client can't, since nothing comes.
+    fn remind_of_key_frame(&mut self, now: Timestamp, key: SubscriptionKey) {
+        if let Some(subscription) = self.subscriptions.get(key.index())
+            && let Some(layer) = subscription.wanted
+            && subscription.waits_for(layer)
+        {
+            let track = subscription.track;
+            self.request_key_frame(now, track, layer);
+        }
     }
 
     fn sender_info(

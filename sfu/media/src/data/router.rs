@@ -270,3 +270,224 @@ impl Sender {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use livekit_protocol::{
+        ChatMessage, DataPacket, MetricsBatch, Transcription, UserPacket, data_packet::Value,
+    };
+    use prost::Message;
+
+    const ALICE: ParticipantId = ParticipantId(1);
+    const BOB: ParticipantId = ParticipantId(2);
+    const CAROL: ParticipantId = ParticipantId(3);
+
+    fn participant(id: ParticipantId, name: &str) -> DataParticipant {
+        DataParticipant {
+            participant: id,
+            identity: name.into(),
+            sid: format!("PA_{name}").into(),
+            downlink: Some(TransportId(id.0)),
+            hidden: false,
+            can_publish_data: true,
+            can_subscribe_metrics: false,
+            agent: false,
+        }
+    }
+
+    fn router(change: impl FnOnce(&mut Vec<DataParticipant>)) -> DataRouter {
+        let mut participants = vec![
+            participant(ALICE, "alice"),
+            participant(BOB, "bob"),
+            participant(CAROL, "carol"),
+        ];
+        change(&mut participants);
+        let mut router = DataRouter::default();
+        router.set_policy(DataPolicy {
+            version: 1,
+            participants,
+        });
+        router
+    }
+
+    fn packet(sequence: u32, value: Value) -> Vec<u8> {
+        DataPacket {
+            sequence,
+            participant_identity: "claimed".into(),
+            value: Some(value),
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }
+
+    fn user() -> Value {
+        Value::User(UserPacket {
+            payload: vec![1, 2, 3],
+            ..Default::default()
+        })
+    }
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    #[test]
+    fn a_message_goes_to_everyone_but_its_sender() {
+        let mut router = router(|_| {});
+        let delivery = router
+            .route(ALICE, &packet(1, user()), true, at(0))
+            .unwrap();
+        assert_eq!(*delivery.to, [BOB, CAROL]);
+        let read = DataPacket::decode(&*delivery.message).unwrap();
+        assert_eq!(read.participant_identity, "alice");
+        assert_eq!(read.participant_sid, "PA_alice");
+        assert_eq!(read.sequence, 1);
+    }
+
+    #[test]
+    fn destinations_are_honoured() {
+        let mut router = router(|_| {});
+        let mut message = DataPacket::decode(packet(0, user()).as_slice()).unwrap();
+        message.destination_identities = vec!["carol".into(), "nobody".into(), "alice".into()];
+        let delivery = router
+            .route(ALICE, &message.encode_to_vec(), false, at(0))
+            .unwrap();
+        assert_eq!(*delivery.to, [CAROL]);
+    }
+
+    #[test]
+    fn a_hidden_sender_has_no_name() {
+        let mut router = router(|participants| participants[0].hidden = true);
+        let delivery = router
+            .route(ALICE, &packet(1, user()), true, at(0))
+            .unwrap();
+        let read = DataPacket::decode(&*delivery.message).unwrap();
+        assert_eq!(read.participant_identity, "");
+        assert_eq!(read.participant_sid, "");
+    }
+
+    #[test]
+    fn who_may_not_send_is_refused() {
+        let mut router = router(|participants| participants[0].can_publish_data = false);
+        let refusal = router
+            .route(ALICE, &packet(1, user()), true, at(0))
+            .unwrap_err();
+        assert_eq!(refusal, Refusal::NotAllowed);
+        let stranger = router.route(ParticipantId(9), &packet(1, user()), true, at(0));
+        assert_eq!(stranger.unwrap_err(), Refusal::NotAllowed);
+    }
+
+    #[test]
+    fn reliable_messages_are_taken_once_and_in_order() {
+        let mut router = router(|_| {});
+        for (sequence, taken) in [
+            (1, true),
+            (2, true),
+            (2, false),
+            (1, false),
+            (5, true),
+            (4, false),
+        ] {
+            let result = router.route(ALICE, &packet(sequence, user()), true, at(0));
+            assert_eq!(result.is_ok(), taken, "{sequence}");
+        }
+        // Lossy ones have no order.
+        assert!(
+            router
+                .route(ALICE, &packet(1, user()), false, at(0))
+                .is_ok()
+        );
+    }
+
+    #[test]
+    fn only_agents_transcribe_and_speak_for_others() {
+        let transcription = || packet(0, Value::Transcription(Transcription::default()));
+        let chat = || packet(0, Value::ChatMessage(ChatMessage::default()));
+        let mut router = router(|participants| participants[1].agent = true);
+        let refusal = router
+            .route(ALICE, &transcription(), true, at(0))
+            .unwrap_err();
+        assert_eq!(refusal, Refusal::NotAllowed);
+        assert!(router.route(BOB, &transcription(), true, at(0)).is_ok());
+        let by_agent = router.route(BOB, &chat(), true, at(0)).unwrap();
+        let by_other = router.route(ALICE, &chat(), true, at(0)).unwrap();
+        let identity = |delivery: &Delivery| {
+            DataPacket::decode(&*delivery.message)
+                .unwrap()
+                .participant_identity
+        };
+        assert_eq!(identity(&by_agent), "claimed");
+        assert_eq!(identity(&by_other), "alice");
+    }
+
+    #[test]
+    fn metrics_go_to_those_who_may_see_them() {
+        let mut router = router(|participants| participants[2].can_subscribe_metrics = true);
+        let message = packet(0, Value::Metrics(MetricsBatch::default()));
+        let delivery = router.route(ALICE, &message, true, at(0)).unwrap();
+        assert_eq!(*delivery.to, [CAROL]);
+    }
+
+    #[test]
+    fn a_resumed_receiver_gets_what_it_missed() {
+        let mut router = router(|_| {});
+        for sequence in 1..=5 {
+            router
+                .route(
+                    ALICE,
+                    &packet(sequence, user()),
+                    true,
+                    at(u64::from(sequence) * 500),
+                )
+                .unwrap();
+        }
+        let have = [(ParticipantSid::from("PA_alice"), 3)];
+        let missed = router.missed(BOB, &have);
+        let sequences: Vec<_> = missed
+            .iter()
+            .map(|message| DataPacket::decode(&**message).unwrap().sequence)
+            .collect();
+        assert_eq!(sequences, [4, 5]);
+        assert!(router.missed(ALICE, &have).is_empty());
+        router.forget_old(at(4_400));
+        assert_eq!(router.missed(BOB, &have).len(), 1);
+        router.forget_old(at(10_000));
+        assert!(router.missed(BOB, &have).is_empty());
+    }
+
+    #[test]
+    fn what_waits_and_what_is_replayed_is_bounded() {
+        let mut router = router(|_| {});
+        let big = |sequence| {
+            packet(
+                sequence,
+                Value::User(UserPacket {
+                    payload: vec![0; 10_000],
+                    ..Default::default()
+                }),
+            )
+        };
+        let mut taken = 0;
+        for sequence in 1..=100 {
+            let delivery = router.route(ALICE, &big(sequence), true, at(0)).unwrap();
+            taken += usize::from(router.wait(BOB, &delivery.message));
+        }
+        assert_eq!(taken, 9);
+        assert!(router.is_waiting(BOB));
+        assert_eq!(router.take_waiting(BOB).len(), 9);
+        assert!(!router.is_waiting(BOB));
+        let have = [(ParticipantSid::from("PA_alice"), 0)];
+        assert_eq!(router.missed(BOB, &have).len(), 9);
+    }
+
+    #[test]
+    fn an_old_policy_changes_nothing() {
+        let mut router = router(|_| {});
+        router.set_policy(DataPolicy {
+            version: 0,
+            participants: Vec::new(),
+        });
+        assert!(router.downlink(BOB).is_some());
+    }
+}
