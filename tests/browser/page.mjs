@@ -156,6 +156,28 @@ test('who leaves is gone, and comes back as they were', async () => {
   assert.equal(await grace.tile(ADA).getAttribute('data-muted'), 'true', 'a muted microphone came back open');
 });
 
+test('leaving switches camera and microphone off', async () => {
+  const ada = await open(ADA, 'about:blank');
+  await ada.page.addInitScript(() => {
+    window.captured = [];
+    const capture = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = async (constraints) => {
+      const stream = await capture(constraints);
+      window.captured.push(...stream.getTracks());
+      return stream;
+    };
+  });
+  await ada.page.goto(`${server.page}/?room=${newRoom()}&video=360p15`);
+  const running = () => ada.page.evaluate(() => window.captured.filter((track) => track.readyState === 'live').length);
+  await until(async () => (await running()) === 2, 'camera and microphone of the lobby');
+  await ada.join();
+  await ada.live(ada.tile(ADA), 'herself');
+  assert.equal(await running(), 2, 'the call opened the devices again');
+  await ada.click('leave');
+  await ada.see('left').waitFor();
+  await until(async () => (await running()) === 0, 'the devices to be off');
+});
+
 test('a lost connection is said and mended', async () => {
   const room = newRoom();
   const wire = await Wire.to(server.port);
