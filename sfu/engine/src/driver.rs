@@ -184,7 +184,7 @@ impl Driver {
                 }
             }
             let start = self.clock.now();
-            left = self.pass(start);
+            left = self.pass();
             if left.stop {
                 return Ok(());
             }
@@ -215,10 +215,10 @@ impl Driver {
         wait
     }
 
-    fn pass(&mut self, start: Timestamp) -> Leftover {
+    fn pass(&mut self) -> Leftover {
         let mut left = Leftover::default();
         // One look per pass (claims.md rule 6).
-        let serving = self.serve_until.allows(start);
+        let serving = self.serve_until.allows();
         for _ in 0..RECEIVE_CALLS {
             let mut received = false;
             for index in 0..self.sockets.len() {

@@ -5,30 +5,41 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use plenum_types::Timestamp;
-
 /// One moment that every Shard reads once per batch: past it nothing is sent. A process that was frozen and thawed
 /// therefore forwards nothing from its socket buffers. Copies share the moment.
 #[derive(Debug, Clone)]
 pub struct ServeUntil(Arc<AtomicU64>);
 
 impl ServeUntil {
-    /// For a member that stands alone.
+    /// Without a bound.
     #[must_use]
     pub fn forever() -> Self {
-        Self(Arc::new(AtomicU64::new(Timestamp::FAR_FUTURE.as_nanos())))
+        Self(Arc::new(AtomicU64::new(u64::MAX)))
     }
 
-    /// Moves the moment.
-    pub fn set(&self, until: Timestamp) {
-        self.0.store(until.as_nanos(), Ordering::Release);
-    }
-
-    /// Whether serving is allowed at `now`.
+    /// As somebody else keeps it: nanoseconds on `CLOCK_BOOTTIME`, which runs through suspend; 0 is never, `u64::MAX`
+    /// without a bound.
     #[must_use]
-    pub fn allows(&self, now: Timestamp) -> bool {
-        now.as_nanos() < self.0.load(Ordering::Acquire)
+    pub const fn shared(deadline: Arc<AtomicU64>) -> Self {
+        Self(deadline)
     }
+
+    /// Whether serving is allowed now.
+    #[must_use]
+    pub fn allows(&self) -> bool {
+        match self.0.load(Ordering::Acquire) {
+            0 => false,
+            u64::MAX => true,
+            deadline => boottime_nanos() < deadline,
+        }
+    }
+}
+
+fn boottime_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 #[cfg(test)]
@@ -37,12 +48,18 @@ mod tests {
 
     #[test]
     fn nothing_is_served_from_the_moment_on() {
-        let fence = ServeUntil::forever();
-        let shard = fence.clone();
-        let now = Timestamp::from_millis(5);
-        assert!(shard.allows(now));
-        fence.set(now);
-        assert!(!shard.allows(now));
-        assert!(shard.allows(Timestamp::from_millis(4)));
+        const HOUR: u64 = 3_600_000_000_000;
+        let deadline = Arc::new(AtomicU64::new(u64::MAX));
+        let fence = ServeUntil::shared(deadline.clone());
+        assert!(fence.allows());
+        for (until, allowed) in [
+            (0, false),
+            (boottime_nanos().saturating_sub(1), false),
+            (boottime_nanos() + HOUR, true),
+        ] {
+            deadline.store(until, Ordering::Release);
+            assert_eq!(fence.allows(), allowed, "{until}");
+        }
+        assert!(ServeUntil::forever().allows());
     }
 }
