@@ -13,7 +13,7 @@ run: web ## a meeting on http://localhost:7880: one server in dev mode
 
 web: web/dist/index.html ## the meeting page, which the server embeds
 
-web/dist/index.html: web/package-lock.json $(shell find web/src web/index.html web/vite.config.ts 2>/dev/null)
+web/dist/index.html: web/package-lock.json web/.npmrc $(shell find web/src web/public web/index.html web/vite.config.ts 2>/dev/null)
 	@command -v npm >/dev/null || { echo "make: Node.js 20 or newer with npm is needed for the page" >&2; exit 1; }
 	cd web && npm ci --no-audit --no-fund --ignore-scripts && npm run build
 
