@@ -274,7 +274,6 @@ impl Shard {
             .extensions
             .get_or_insert_with(ExtensionTable::default)
             .add(&track.params.extensions);
-        entry.incoming.retain(|_, source| source.track != key);
         for (place, layer) in track.layers.iter().enumerate() {
             let known = [
                 (layer.encoding.ssrc.or(layer.ssrc), false),
@@ -312,7 +311,11 @@ impl Shard {
             .map(|encoding| &encoding.rid)
             .ne(params.encodings.iter().map(|encoding| &encoding.rid));
         track.update(params, &mut self.history_budget);
-        let subscribers = track.subscribers.clone();
+        let (transport, subscribers) = (track.transport, track.subscribers.clone());
+        // Otherwise what was learned stays: clients name their sources only in the first packets.
+        if moved && let Some(entry) = self.transports.get_mut(transport) {
+            entry.incoming.retain(|_, source| source.track != key);
+        }
         self.learn_section(key);
         for subscriber in subscribers {
             if moved && let Some(subscription) = self.subscriptions.get_mut(subscriber.index()) {

@@ -20,6 +20,8 @@ const MAX_SEGMENTS: usize = 64;
 const MAX_RUN: usize = 60_000;
 /// Longest packet that is sent: what an Ethernet frame carries over IPv4.
 const MAX_PACKET: usize = 1_472;
+/// Packets that waited longer than this are too late for conversation; what they belong to can be asked for again.
+const MAX_AGE: Duration = Duration::from_millis(500);
 /// How long a run may wait for a full socket.
 const MAX_BLOCKED: Duration = Duration::from_millis(5);
 
@@ -144,7 +146,9 @@ impl Shard {
             .get_mut(key)
             .and_then(|entry| entry.egress.pop())
         {
-            let Some(len) = self.seal(key, ntp, priority, queued, run.end) else {
+            let fresh = now.saturating_since(queued.since) <= MAX_AGE;
+            let sealed = fresh.then(|| self.seal(key, ntp, priority, queued, run.end));
+            let Some(len) = sealed.flatten() else {
                 self.stats.egress_dropped += 1;
                 continue;
             };

@@ -41,7 +41,7 @@ impl<'a> Elements<'a> {
                 Some(RtpExtension::RepairedRid) => elements.repaired_rid = Some(value),
                 Some(RtpExtension::AudioLevel) => elements.audio_level = AudioLevel::read(value),
                 Some(RtpExtension::AbsCaptureTime) => {
-                    elements.capture = AbsCaptureTime::read(value)
+                    elements.capture = AbsCaptureTime::read(value);
                 }
                 Some(RtpExtension::TransportWideCc) => {
                     elements.transport_sequence = transport_sequence(value);

@@ -66,12 +66,7 @@ impl LinkMeter {
         };
         LinkQuality {
             rtt: self.rtt,
-            // A publisher that should send and does not has lost everything.
-            uplink_loss: if uplink_expected && expected == 0 {
-                1.0
-            } else {
-                share(expected - received, expected)
-            },
+            uplink_loss: share(expected - received, expected),
             downlink_loss: share(lost, sent),
             uplink_expected,
         }
@@ -92,12 +87,5 @@ mod tests {
         assert!((quality.downlink_loss - 0.005).abs() < 1e-6);
         assert!(!meter.due(Timestamp::from_millis(9_000)));
         assert!(meter.due(Timestamp::from_millis(10_000)));
-    }
-
-    #[test]
-    fn a_publisher_that_falls_silent_has_lost_everything() {
-        let mut meter = LinkMeter::new(Timestamp::ZERO);
-        assert_eq!(meter.take(true, Timestamp::ZERO).uplink_loss, 1.0);
-        assert_eq!(meter.take(false, Timestamp::ZERO).uplink_loss, 0.0);
     }
 }

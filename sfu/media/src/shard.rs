@@ -126,7 +126,11 @@ impl Shard {
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Timestamp) {
-        while let Some(key) = self.transports.pop_due(now) {
+        // A Transport that wants more at once gets it in the next call: others have their turn.
+        for _ in 0..=self.transports.entries.len() {
+            let Some(key) = self.transports.pop_due(now) else {
+                break;
+            };
             if let Some(entry) = self.transports.get_mut(key) {
                 entry.transport.handle_timeout(now);
             }

@@ -138,7 +138,6 @@ impl Subscription {
             transport,
             kind: params.codec.kind(),
             layout: SenderLayout::new(&params),
-            params,
             target,
             open: false,
             wanted: None,
@@ -153,7 +152,11 @@ impl Subscription {
                 picture_offset: 0,
                 tl0_offset: 0,
             },
-            older: VecDeque::new(),
+            // Video will switch: not while packets are forwarded is the time to find memory for it.
+            older: match params.codec.kind() {
+                MediaKind::Audio => VecDeque::new(),
+                MediaKind::Video => VecDeque::with_capacity(MAX_OLDER + 1),
+            },
             next_source: 0,
             next_out: FIRST_OUT,
             begun: false,
@@ -172,6 +175,7 @@ impl Subscription {
             acknowledged: false,
             clock: None,
             reported: None,
+            params,
         }
     }
 
@@ -193,8 +197,15 @@ impl Subscription {
 
     /// May need packets of this layer: sends it, waits for it, or has holes in it.
     pub(crate) fn wants_packets_of(&self, layer: u8) -> bool {
-        let layer = Some(layer);
-        self.current == layer || self.wanted == layer || self.previous == layer
+        self.current == Some(layer) || self.previous == Some(layer) || self.may_begin(layer)
+    }
+
+    /// A key frame of this layer is a step forward: it is the wanted one, or better than nothing.
+    fn may_begin(&self, layer: u8) -> bool {
+        match self.wanted {
+            Some(wanted) => layer == wanted || (self.current.is_none() && layer < wanted),
+            None => false,
+        }
     }
 
     /// Waits for a key frame of this layer.
@@ -250,7 +261,7 @@ impl Subscription {
             }
             return Forward::Send(self.send(packet));
         }
-        if self.wanted == Some(layer) && packet.starts(self.kind) {
+        if packet.starts(self.kind) && self.may_begin(layer) {
             self.begin(layer, packet, align);
             return Forward::Begin(self.send(packet));
         }

@@ -309,12 +309,12 @@ impl Shard {
         if !entry.link.due(now) {
             return;
         }
-        // A layer may pause by the subscribers' will; a track of which nothing comes should be heard of.
+        // Layers that nobody wants pause by themselves; a client that is gone fails its connectivity checks.
         let expected = entry
             .tracks
             .iter()
             .filter_map(|track| self.tracks.get(track.index()))
-            .any(|track| !track.muted && track.layers.iter().any(|layer| layer.ssrc.is_some()));
+            .any(|track| !track.muted && track.layers.iter().any(|layer| layer.live));
         let quality = entry.link.take(expected, now);
         let (room, transport) = (entry.room_handle, entry.id);
         self.events

@@ -15,8 +15,7 @@ fn only(spatial: u8) -> LayerTarget {
 
 /// Checks what a decoder needs: sequence numbers and picture ids without holes, timestamps that only grow by frame.
 fn assert_contiguous(packets: &[Packet]) {
-    for pair in packets.windows(2) {
-        let (before, after) = (&pair[0], &pair[1]);
+    for (before, after) in packets.iter().zip(packets.iter().skip(1)) {
         assert_eq!(after.sequence, before.sequence.wrapping_add(1));
         if before.marker {
             let step = after.timestamp.wrapping_sub(before.timestamp);
