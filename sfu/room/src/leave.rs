@@ -58,15 +58,20 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else {
             return;
         };
-        if let Phase::Active(_) = participant.phase {
-            participant.phase = Phase::Away;
-            participant.away_since = now;
-            self.timers.clear(TimerKind::Negotiate(id));
-            self.timers.clear(TimerKind::Answer(id));
-            self.timers.set(TimerKind::Away(id), now + AWAY_KEPT);
-        } else {
-            self.remove(id, DisconnectReason::SignalClose, Farewell::Nothing, true);
-        }
+        let reason = match participant.phase {
+            Phase::Active(_) => {
+                participant.phase = Phase::Away;
+                participant.away_since = now;
+                self.timers.clear(TimerKind::Negotiate(id));
+                self.timers.clear(TimerKind::Answer(id));
+                self.timers.set(TimerKind::Away(id), now + AWAY_KEPT);
+                return;
+            }
+            // It closed both, so it left, even if its goodbye was lost on the way.
+            Phase::Closing(_) => DisconnectReason::ClientInitiated,
+            Phase::Joined(_) | Phase::Away | Phase::Lost(_) => DisconnectReason::SignalClose,
+        };
+        self.remove(id, reason, Farewell::Nothing, true);
     }
 
     pub(crate) fn away_for_too_long(&mut self, id: ParticipantId) {
@@ -82,27 +87,31 @@ impl Room {
         );
     }
 
+    /// The client has closed its media path by itself.
+    pub(crate) fn media_closed(&mut self, id: ParticipantId) {
+        let now = self.now;
+        let Some(participant) = self.participants.get_mut(&id) else {
+            return;
+        };
+        match participant.phase {
+            Phase::Joined(connection) | Phase::Active(connection) => {
+                participant.phase = Phase::Closing(connection);
+                self.timers.set(TimerKind::Lost(id), now + LOST_KEPT);
+            }
+            Phase::Away => {
+                self.remove(
+                    id,
+                    DisconnectReason::ClientInitiated,
+                    Farewell::Nothing,
+                    true,
+                );
+            }
+            Phase::Closing(_) | Phase::Lost(_) => {}
+        }
+    }
+
     /// A session can't go on, its client can: it starts over and takes its own place.
     pub(crate) fn lose(&mut self, id: ParticipantId, reason: DisconnectReason) {
-        self.lose_with(id, reason, Some(leave_message(reason, Action::Reconnect)));
-    }
-
-    /// The same without a word: its media path is closed, and it may be about to say goodbye.
-    pub(crate) fn lose_silently(&mut self, id: ParticipantId, reason: DisconnectReason) {
-        let now = self.now;
-        if let Some(participant) = self.participants.get(&id)
-            && !participant.is_lost()
-            && participant.connection().is_some()
-        {
-            // Told later, unless it leaves or starts over by itself.
-            self.timers
-                .set_if_unset(TimerKind::Lost(id), now + LOST_KEPT);
-            return;
-        }
-        self.lose_with(id, reason, None);
-    }
-
-    fn lose_with(&mut self, id: ParticipantId, reason: DisconnectReason, last: Option<Message>) {
         let Some(participant) = self.participants.get_mut(&id) else {
             return;
         };
@@ -115,16 +124,7 @@ impl Room {
         self.timers.set(TimerKind::Lost(id), self.now + LOST_KEPT);
         if let Some(connection) = connection {
             self.by_connection.remove(&connection);
-            if let Some(message) = last {
-                self.push(RoomOutput::Send {
-                    connection,
-                    message: SignalMessage::new(message),
-                });
-            }
-            self.push(RoomOutput::Close {
-                connection,
-                reason: reason.as_str_name(),
-            });
+            self.farewell(connection, reason, Farewell::Leave(Action::Reconnect));
         }
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Phase {
     Joined(ConnectionId),
     /// Its primary Transport has been connected.
     Active(ConnectionId),
+    /// Its client has closed the media path and is about to say goodbye, or to start over.
+    Closing(ConnectionId),
     /// It was active and its signal connection is gone. Media goes on, it may resume.
     Away,
     /// It has been told to start over, or its media path is gone. It can't resume; it is kept for a moment so that its
@@ -240,7 +242,9 @@ pub(crate) struct Participant {
 impl Participant {
     pub(crate) const fn connection(&self) -> Option<ConnectionId> {
         match self.phase {
-            Phase::Joined(connection) | Phase::Active(connection) => Some(connection),
+            Phase::Joined(connection) | Phase::Active(connection) | Phase::Closing(connection) => {
+                Some(connection)
+            }
             Phase::Away | Phase::Lost(_) => None,
         }
     }

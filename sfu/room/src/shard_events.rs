@@ -96,7 +96,7 @@ impl Room {
             );
         }
         match cause {
-            FailureCause::Closed => self.lose_silently(id, DisconnectReason::ConnectionTimeout),
+            FailureCause::Closed => self.media_closed(id),
             FailureCause::IceTimeout => self.lose(id, DisconnectReason::ConnectionTimeout),
             FailureCause::Dtls | FailureCause::Fingerprint => {
                 self.lose(id, DisconnectReason::MediaFailure);

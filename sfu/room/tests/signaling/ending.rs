@@ -5,7 +5,7 @@ use livekit_protocol::{
     self as proto, DisconnectReason, leave_request::Action, signal_request::Message as Request,
 };
 use plenum_room::{ApiRequest, ApiResponse, EndReason, RoomInput, RoomOutput};
-use plenum_types::{ShardCommand, ShardId};
+use plenum_types::{FailureCause, ShardCommand, ShardId, TransportState};
 use std::time::Duration;
 
 fn ended(world: &World) -> Option<EndReason> {
@@ -231,4 +231,44 @@ fn in_a_large_room_listeners_are_told_together() {
             .iter()
             .any(|info| info.identity == "singer" && info.tracks.len() == 2)
     );
+}
+
+#[test]
+fn a_client_that_closed_media_and_socket_has_left_in_either_order() {
+    for media_first in [true, false] {
+        let mut world = World::default();
+        let alice = world.join("alice");
+        let transport = world.last_transport();
+        let bob = world.join("bob");
+        world.forget_all();
+        let socket = RoomInput::ConnectionClosed {
+            connection: alice.connection,
+        };
+        let closed = TransportState::Failed(FailureCause::Closed);
+        if media_first {
+            world.transport(transport, closed);
+            world.input(socket);
+        } else {
+            world.input(socket);
+            world.transport(transport, closed);
+        }
+        let gone = updates(&world.seen(&bob)).pop().unwrap();
+        assert_eq!(gone.state(), proto::participant_info::State::Disconnected);
+        assert_eq!(gone.disconnect_reason(), DisconnectReason::ClientInitiated);
+    }
+}
+
+#[test]
+fn a_client_that_closed_its_media_and_says_nothing_starts_over() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    let transport = world.last_transport();
+    world.transport(transport, TransportState::Failed(FailureCause::Closed));
+    assert!(leaves(&world.seen(&alice)).is_empty());
+    // There is nothing to resume.
+    let back = world.resume(&alice, |_| {});
+    assert_eq!(leaves(&world.seen(&back)).len(), 1);
+    world.advance(Duration::from_secs(6));
+    assert_eq!(leaves(&world.seen(&alice))[0].action(), Action::Reconnect);
+    assert_eq!(world.room.stats().participants, 0);
 }
