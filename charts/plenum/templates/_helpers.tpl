@@ -40,3 +40,11 @@ runAsGroup: 65532
 capabilities: {drop: [ALL]}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
+
+{{- define "plenum.operatorEnvironment" -}}
+- {name: LOG_LEVEL, value: {{ .Values.operator.logLevel | quote }}}
+- {name: PLENUM_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+- {name: PLENUM_INSTALL, value: {{ .Release.Name | quote }}}
+- {name: PLENUM_LEASE_NAME, value: {{ include "plenum.operator" . }}}
+- {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+{{- end }}
