@@ -110,6 +110,45 @@ fn a_layer_that_comes_later_is_switched_up_to() {
 }
 
 #[test]
+fn sender_reports_align_layers_whose_packets_arrive_late() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let track = call.add_video(alice, 2, 1_000);
+    let mut camera = Camera::new(alice, 2, 1_000);
+    let (subscription, ssrc) = call.subscribe(bob, track, Codec::Vp8, only(0));
+    for layer in 0..2 {
+        camera.shoot(&mut call, layer, true, 1);
+    }
+    for layer in &camera.layers.clone() {
+        let ticks = (call.now.as_nanos() / 1_000 * 90 / 1_000) as u32;
+        let ntp = call.wall.ntp(call.now);
+        let rtp_timestamp = ticks.wrapping_add(layer.timestamp_offset);
+        call.send_rtcp(alice, |writer| {
+            writer.sender_report(
+                &plenum_rtp::rtcp::SenderInfo {
+                    ssrc: layer.ssrc,
+                    ntp,
+                    rtp_timestamp,
+                    packets: 1,
+                    octets: 1,
+                },
+                &[],
+            );
+        });
+    }
+    call.set_target(subscription, only(1));
+    call.advance_millis(100);
+    // Captured now, but it comes 60 ms later.
+    let late = camera.frame(1, true, 1, call.now);
+    call.advance_millis(60);
+    camera.send(&mut call, &late[0]);
+    call.settle();
+    let got = call.take(bob, ssrc);
+    assert_eq!(got.len(), 2);
+    assert_eq!(got[1].timestamp.wrapping_sub(got[0].timestamp), 9_000);
+}
+
+#[test]
 fn mute_and_pause_leave_no_hole() {
     let mut call = Call::new();
     let (alice, bob) = (call.join(), call.join());

@@ -64,6 +64,8 @@ pub(crate) struct Delivery {
 pub(crate) struct DataRouter {
     version: u64,
     participants: Vec<DataParticipant>,
+    /// Where each one is in `participants`.
+    places: HashMap<ParticipantId, usize>,
     senders: HashMap<ParticipantId, Sender>,
     waiting: HashMap<ParticipantId, Waiting>,
 }
@@ -76,19 +78,18 @@ impl DataRouter {
         }
         self.version = policy.version;
         self.participants = policy.participants;
-        let known = |id: &ParticipantId| {
-            self.participants
-                .iter()
-                .any(|participant| participant.participant == *id)
-        };
-        self.senders.retain(|id, _| known(id));
-        self.waiting.retain(|id, _| known(id));
+        self.places = self
+            .participants
+            .iter()
+            .enumerate()
+            .map(|(place, participant)| (participant.participant, place))
+            .collect();
+        self.senders.retain(|id, _| self.places.contains_key(id));
+        self.waiting.retain(|id, _| self.places.contains_key(id));
     }
 
     fn participant(&self, id: ParticipantId) -> Option<&DataParticipant> {
-        self.participants
-            .iter()
-            .find(|participant| participant.participant == id)
+        self.participants.get(*self.places.get(&id)?)
     }
 
     /// The Transport that carries messages to a participant.
