@@ -23,6 +23,7 @@ use crate::{
     Clock, ServeUntil, ShardNews,
     backlog::Backlog,
     clock::arrival,
+    drops::receive_drops,
     outgoing::{Nowhere, Outgoing},
     sockets::MediaSocket,
     status::{IoStats, SharedStatus},
@@ -195,6 +196,12 @@ impl Driver {
             self.status.passed(end);
             if end - self.published >= PUBLISH_EVERY {
                 self.published = end;
+                self.io.receive_dropped = self
+                    .sockets
+                    .iter()
+                    .filter_map(|socket| receive_drops(&socket.io))
+                    .map(u64::from)
+                    .sum();
                 self.status.publish(self.shard.stats(), &self.io);
                 self.renew_offload(end);
             }

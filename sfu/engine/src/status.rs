@@ -21,6 +21,8 @@ pub struct IoStats {
     pub receive_calls: u64,
     /// Datagrams received.
     pub datagrams_received: u64,
+    /// Datagrams that the kernel dropped since a receive buffer was full.
+    pub receive_dropped: u64,
     /// Send calls.
     pub send_calls: u64,
     /// Datagrams handed to the kernel.
