@@ -1,5 +1,6 @@
 //! The real binary on free ports, ended by its process id.
 #![allow(dead_code)] // each test file uses another part
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test, too
 
 use std::{
     io::{Read as _, Write as _},
