@@ -178,13 +178,18 @@ impl Layer {
         }
     }
 
-    /// `true` if the layer has just fallen silent.
-    pub(crate) fn check_silence(&mut self, now: Timestamp) -> bool {
+    /// When its last packet came.
+    pub(crate) const fn last_packet(&self) -> Timestamp {
+        self.last_packet
+    }
+
+    /// `true` if the layer has just fallen silent: nothing came until `at`.
+    pub(crate) fn check_silence(&mut self, at: Timestamp) -> bool {
         if !self.live {
             return false;
         }
         let patience = SILENT_AFTER.max(self.frame_time * SILENT_FRAMES);
-        if now.saturating_since(self.last_packet) < patience {
+        if at.saturating_since(self.last_packet) < patience {
             return false;
         }
         self.live = false;

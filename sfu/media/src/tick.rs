@@ -14,6 +14,8 @@ use crate::{
 
 /// Between ticks while packets come: how late a request for a lost packet may be.
 pub(crate) const BUSY: Duration = Duration::from_millis(10);
+/// How long after a packet of a track the next ones are expected.
+const BUSY_AFTER_PACKET: Duration = Duration::from_secs(1);
 /// Between ticks while none come.
 pub(crate) const IDLE: Duration = Duration::from_millis(500);
 /// Between reports of a Transport.
@@ -51,31 +53,20 @@ impl Shard {
 
     /// Silence, missing packets and awaited key frames. `true` while packets come.
     fn tick_track(&mut self, now: Timestamp, key: TrackKey) -> bool {
-        let mut live = false;
-        let count = self
-            .tracks
-            .get(key.index())
-            .map_or(0, |track| track.layers.len());
+        self.check_silence(now, key);
+        let Some(track) = self.tracks.get(key.index()) else {
+            return false;
+        };
+        let (transport, count) = (track.transport, track.layers.len());
+        let busy = now.saturating_since(track.last_packet()) < BUSY_AFTER_PACKET;
         for place in 0..count {
-            let Some(track) = self.tracks.get_mut(key.index()) else {
-                return live;
-            };
-            let (transport, id, room, muted) = (track.transport, track.id, track.room, track.muted);
-            let Some(layer) = track.layers.get_mut(place) else {
+            let Some(layer) = self
+                .tracks
+                .get_mut(key.index())
+                .and_then(|track| track.layers.get_mut(place))
+            else {
                 continue;
             };
-            if layer.check_silence(now) {
-                let spatial = layer.encoding.spatial;
-                if let Some(room) = self.rooms.get(room.index())
-                    && !muted
-                {
-                    self.events
-                        .push(room.handle, ShardEvent::LayerSilent { track: id, spatial });
-                }
-                self.retarget_all(now, key, None);
-                continue;
-            }
-            live |= layer.live;
             let mut sequences = std::mem::take(&mut self.scratch.sequences);
             sequences.clear();
             layer.missing.due(now, &mut sequences);
@@ -93,7 +84,31 @@ impl Shard {
             }
             self.scratch.sequences = sequences;
         }
-        live
+        busy
+    }
+
+    fn check_silence(&mut self, now: Timestamp, key: TrackKey) {
+        let Some(track) = self.tracks.get_mut(key.index()) else {
+            return;
+        };
+        let horizon = track.silence_horizon(now);
+        let (id, muted) = (track.id, track.muted);
+        let room = self.rooms.get(track.room.index()).map(|room| room.handle);
+        let mut changed = false;
+        for layer in &mut track.layers {
+            if !layer.check_silence(horizon) {
+                continue;
+            }
+            changed = true;
+            let spatial = layer.encoding.spatial;
+            if let Some(room) = room.filter(|_| !muted) {
+                self.events
+                    .push(room, ShardEvent::LayerSilent { track: id, spatial });
+            }
+        }
+        if changed {
+            self.retarget_all(now, key, None);
+        }
     }
 
     /// Needs a key frame of a layer: asks for it, unless that was done a moment ago.

@@ -1,8 +1,10 @@
 //! A published track: its layers and who subscribes.
 
+use std::time::Duration;
+
 use plenum_types::{
     Codec, LayerTarget, MediaKind, ParticipantId, PayloadType, ReceiverCodec, ReceiverParams, Rid,
-    Ssrc, TrackId,
+    Ssrc, Timestamp, TrackId,
 };
 use slab::Slab;
 use smallvec::SmallVec;
@@ -14,6 +16,9 @@ use crate::{
     speakers::Loudness,
     subscription::Subscription,
 };
+
+/// All layers of a track may pause together for this long; a still screen is refreshed each second.
+const STILL: Duration = Duration::from_secs(5);
 
 /// See the module.
 #[derive(Debug)]
@@ -136,6 +141,25 @@ impl Track {
             }
         }
         below.or(lowest).map(|(_, place)| place)
+    }
+
+    /// When its last packet came.
+    pub(crate) fn last_packet(&self) -> Timestamp {
+        self.layers
+            .iter()
+            .map(Layer::last_packet)
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Until when layers are measured for silence. A layer is dead while others live; where all pause together, as those
+    /// of a still screen do between refreshes, there is nothing to switch to.
+    pub(crate) fn silence_horizon(&self, now: Timestamp) -> Timestamp {
+        if self.layers.len() == 1 {
+            now
+        } else {
+            self.last_packet().max(now.saturating_sub(STILL))
+        }
     }
 
     /// Tells each layer which subscriptions may want its packets.

@@ -1,4 +1,9 @@
 //! Clients that really shake hands: DTLS, SRTP and data channels through the Shard's public entry.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic is a failed test, in its helpers too"
+)]
 
 mod common;
 

@@ -87,6 +87,33 @@ fn silent_top_layer_switches_down() {
 }
 
 #[test]
+fn a_still_screen_keeps_its_layer() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let track = call.add_video(alice, 2, 1_000);
+    let mut camera = Camera::new(alice, 2, 1_000);
+    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    for frame in 0..40 {
+        for layer in 0..2 {
+            camera.shoot(&mut call, layer, frame < 2, 2);
+        }
+        call.advance_millis(33);
+    }
+    call.take(bob, ssrc);
+    call.take_plis(alice);
+    for _ in 0..10 {
+        call.advance_millis(1_000);
+        for layer in 0..2 {
+            camera.shoot(&mut call, layer, false, 2);
+        }
+    }
+    let got = call.take(bob, ssrc);
+    assert_eq!(got.len(), 20);
+    assert!(got.iter().all(|packet| packet.payload[7] == 1));
+    assert!(call.take_plis(alice).is_empty());
+}
+
+#[test]
 fn a_layer_that_comes_later_is_switched_up_to() {
     let mut call = Call::new();
     let (alice, bob) = (call.join(), call.join());
