@@ -62,7 +62,7 @@ fn drop_unknown_formats(schema: &mut JSONSchemaProps) {
     match &mut schema.items {
         Some(JSONSchemaPropsOrArray::Schema(items)) => drop_unknown_formats(items),
         Some(JSONSchemaPropsOrArray::Schemas(items)) => {
-            items.iter_mut().for_each(drop_unknown_formats)
+            items.iter_mut().for_each(drop_unknown_formats);
         }
         None => {}
     }

@@ -12,6 +12,10 @@
     unreachable_pub,
     reason = "the KubeSchema derive copies each struct, `pub` and all, into a function body"
 )]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "printer columns have one type each, and several have the same"
+)]
 
 pub mod conditions;
 mod definitions;

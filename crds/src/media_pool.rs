@@ -104,7 +104,7 @@ pub struct MediaPoolSpec {
 }
 
 /// How media reaches the members of a pool.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Network {
     /// Which addresses the members advertise.
@@ -258,8 +258,7 @@ pub struct MediaPoolStatus {
 }
 
 mod defaults {
-    use super::{Drain, Network, NetworkMode, PortRange, names};
-    use std::collections::BTreeMap;
+    use super::{Drain, PortRange, names};
 
     pub(super) fn replicas() -> i32 {
         1
@@ -271,17 +270,6 @@ mod defaults {
 
     pub(super) fn operator_class() -> String {
         names::DEFAULT_OPERATOR_CLASS.to_owned()
-    }
-
-    impl Default for Network {
-        fn default() -> Self {
-            Self {
-                mode: NetworkMode::default(),
-                port_range: PortRange::default(),
-                public_url: None,
-                address_overrides: BTreeMap::new(),
-            }
-        }
     }
 
     impl Default for PortRange {

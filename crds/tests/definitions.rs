@@ -1,5 +1,11 @@
 //! The definitions hold what the operator, the chart and users rely on.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a panic here is a failed test"
+)]
+
 use plenum_crds::{MediaPool, MediaPoolSpec, NetworkMode, Room, all};
 use serde_json::Value;
 

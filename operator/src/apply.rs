@@ -11,7 +11,8 @@ use kube::{Api, Client, Resource, ResourceExt};
 use plenum_cluster::member_api::{PutRoom, Refusal, RoomSpec};
 use plenum_cluster::{Epoch, RoomKey};
 use plenum_crds::conditions::events;
-use plenum_crds::{MediaNode, Room, RoomStatus, names};
+use plenum_crds::{MediaNode, MediaPool, Room, RoomStatus, names};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cluster::{Memory, Reader, Snapshot};
@@ -74,8 +75,21 @@ impl Learnt {
 impl<'a> Pass<'a> {
     /// Of one plan.
     #[must_use]
-    pub fn new(applier: &'a Applier, reader: &'a Reader, key: &'a PoolKey, term: Term, snapshot: &'a Snapshot) -> Self {
-        Self { applier, reader, key, term, snapshot, written: HashMap::new() }
+    pub fn new(
+        applier: &'a Applier,
+        reader: &'a Reader,
+        key: &'a PoolKey,
+        term: Term,
+        snapshot: &'a Snapshot,
+    ) -> Self {
+        Self {
+            applier,
+            reader,
+            key,
+            term,
+            snapshot,
+            written: HashMap::new(),
+        }
     }
 
     /// Carries out a step that concerns the pool or a member, and tells of it.
@@ -88,7 +102,10 @@ impl<'a> Pass<'a> {
             Action::CreateNode { name, ports } => {
                 let pool = self.snapshot.pool.as_ref().context("its pool is gone")?;
                 let node = node_resource::media_node(pool, name, *ports);
-                let made = self.api::<MediaNode>().create(&PostParams::default(), &node).await?;
+                let made = self
+                    .api::<MediaNode>()
+                    .create(&PostParams::default(), &node)
+                    .await?;
                 self.reader.caches.nodes.overlay.wrote(made);
             }
             Action::DrainNode { node } => {
@@ -97,7 +114,11 @@ impl<'a> Pass<'a> {
             }
             Action::ReleaseNode { node } => {
                 let object = self.node(node)?;
-                let patch = without_finalizer(object.finalizers(), names::FINALIZER_NODE, &self.version(node)?);
+                let patch = without_finalizer(
+                    object.finalizers(),
+                    names::FINALIZER_NODE,
+                    &self.version(node)?,
+                );
                 self.patch_node(node, &patch).await?;
             }
             Action::DeleteNode { node } => {
@@ -109,33 +130,61 @@ impl<'a> Pass<'a> {
             Action::LabelServing { node, serving } => {
                 let value = if *serving { json!("true") } else { Value::Null };
                 let patch = json!({"metadata": {"labels": {names::LABEL_SERVING: value}}});
-                let pod = self.api::<Pod>().patch(node, &PatchParams::default(), &Patch::Merge(&patch)).await?;
+                let pod = self
+                    .api::<Pod>()
+                    .patch(node, &PatchParams::default(), &Patch::Merge(&patch))
+                    .await?;
                 self.reader.caches.pods.overlay.wrote(pod);
             }
             Action::SetAddresses { node, addresses } => {
-                self.reader.members.set_addresses(&self.target(node)?, addresses.clone(), self.term).await?;
+                self.reader
+                    .members
+                    .set_addresses(&self.target(node)?, addresses.clone(), self.term)
+                    .await?;
             }
             Action::SetDesired { node, state } => {
-                self.reader.members.set_desired(&self.target(node)?, *state, self.term).await?;
+                self.reader
+                    .members
+                    .set_desired(&self.target(node)?, *state, self.term)
+                    .await?;
             }
             Action::WriteNodeStatus { node, status } => {
-                let body = apply_body::<MediaNode>(node, &self.key.namespace, Some(self.version(node)?), &json!({"status": status}));
-                let object = self.api::<MediaNode>().patch_status(node, &apply_params(), &Patch::Apply(&body)).await?;
-                memory.written.extend(object.uid().map(|uid| (uid, self.snapshot.observed.now)));
+                let body = status_body::<MediaNode>(
+                    node,
+                    &self.key.namespace,
+                    &self.version(node)?,
+                    status,
+                );
+                let object = self
+                    .api::<MediaNode>()
+                    .patch_status(node, &apply_params(), &Patch::Apply(&body))
+                    .await?;
+                memory
+                    .written
+                    .extend(object.uid().map(|uid| (uid, self.snapshot.observed.now)));
                 self.wrote_node(object);
             }
             Action::WritePoolStatus { status } => {
                 let pool = self.snapshot.pool.as_ref().context("its pool is gone")?;
-                let body =
-                    apply_body::<plenum_crds::MediaPool>(&self.key.name, &self.key.namespace, pool.resource_version(), &json!({"status": status}));
+                let body = status_body::<MediaPool>(
+                    &self.key.name,
+                    &self.key.namespace,
+                    &pool.resource_version().unwrap_or_default(),
+                    status,
+                );
                 let object = self
-                    .api::<plenum_crds::MediaPool>()
+                    .api::<MediaPool>()
                     .patch_status(&self.key.name, &apply_params(), &Patch::Apply(&body))
                     .await?;
-                memory.written.extend(object.uid().map(|uid| (uid, self.snapshot.observed.now)));
+                memory
+                    .written
+                    .extend(object.uid().map(|uid| (uid, self.snapshot.observed.now)));
                 self.reader.caches.pools.overlay.wrote(object);
             }
-            Action::HoldRoom { .. } | Action::PutRoom { .. } | Action::EndRoom { .. } | Action::WriteRoomStatus { .. } => {
+            Action::HoldRoom { .. }
+            | Action::PutRoom { .. }
+            | Action::EndRoom { .. }
+            | Action::WriteRoomStatus { .. } => {
                 return Err(anyhow!("{} is a step of a Room", step.action.name()));
             }
         }
@@ -170,12 +219,20 @@ impl<'a> Pass<'a> {
         for service in service_resource::services(pool) {
             let name = service.name_any();
             if let Some(present) = api.get_opt(&name).await? {
-                let ours = present.owner_references().iter().any(|reference| Some(&reference.uid) == pool.uid().as_ref());
+                let ours = present
+                    .owner_references()
+                    .iter()
+                    .any(|reference| Some(&reference.uid) == pool.uid().as_ref());
                 if !ours {
-                    return Err(anyhow!("Service {}/{name} exists and is not this pool's; rename the pool or remove it", self.key.namespace));
+                    return Err(anyhow!(
+                        "Service {}/{name} exists and is not this pool's; rename the pool or remove it",
+                        self.key.namespace
+                    ));
                 }
             }
-            let applied = api.patch(&name, &apply_params(), &Patch::Apply(&service)).await?;
+            let applied = api
+                .patch(&name, &apply_params(), &Patch::Apply(&service))
+                .await?;
             self.reader.caches.services.overlay.wrote(applied);
         }
         Ok(())
@@ -194,7 +251,11 @@ impl<'a> Pass<'a> {
             Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
             Err(error) => {
                 let note = format!("the Pod could not be made: {error}");
-                self.tell(&Tell::warning(About::Node(node.to_owned()), events::POD_REFUSED, note));
+                self.tell(&Tell::warning(
+                    About::Node(node.to_owned()),
+                    events::POD_REFUSED,
+                    note,
+                ));
                 Err(error.into())
             }
         }
@@ -211,36 +272,61 @@ impl<'a> Pass<'a> {
     async fn put_room(&self, id: &RoomId, node: &str) -> anyhow::Result<Learnt> {
         let room = self.room(id)?;
         let name = room.room_name();
-        let epoch = room.status.as_ref().and_then(|status| status.epoch).unwrap_or(0);
+        let epoch = room
+            .status
+            .as_ref()
+            .and_then(|status| status.epoch)
+            .unwrap_or(0);
         let body = PutRoom {
             spec: room_spec(room),
             term: self.term.0,
             epoch_floor: Epoch::new(u64::try_from(epoch).unwrap_or(0)),
         };
-        let incarnation = self.incarnation(node).with_context(|| format!("member {node} does not answer"))?;
+        let incarnation = self
+            .incarnation(node)
+            .with_context(|| format!("member {node} does not answer"))?;
         let taken = || Applied {
             generation: room.metadata.generation.unwrap_or(0),
             node: node.to_owned(),
             incarnation,
         };
         let at = self.snapshot.observed.now;
-        let refused = |reason: String, message: String| Learnt::Refused(id.uid.clone(), LastRefusal { reason, message, at });
-        Ok(match self.reader.members.put_room(&self.target(node)?, &RoomKey::new(name)?, &body).await {
-            Ok(report) if room.spec.closed => {
-                self.reader.members.ended_room(self.key, node, &report.name);
-                Learnt::Taken(id.uid.clone(), taken())
-            }
-            Ok(report) => {
-                self.reader.members.took_room(self.key, node, report);
-                Learnt::Taken(id.uid.clone(), taken())
-            }
-            Err(CallError::Refused { refusal: Refusal { reason, .. }, .. }) if reason == "Closed" && room.spec.closed => {
-                self.reader.members.ended_room(self.key, node, name);
-                Learnt::Taken(id.uid.clone(), taken())
-            }
-            Err(CallError::Refused { refusal, .. }) => refused(refusal.reason, refusal.message),
-            Err(error) => refused(String::new(), error.to_string()),
-        })
+        let refused = |reason: String, message: String| {
+            Learnt::Refused(
+                id.uid.clone(),
+                LastRefusal {
+                    reason,
+                    message,
+                    at,
+                },
+            )
+        };
+        Ok(
+            match self
+                .reader
+                .members
+                .put_room(&self.target(node)?, &RoomKey::new(name)?, &body)
+                .await
+            {
+                Ok(report) if room.spec.closed => {
+                    self.reader.members.ended_room(self.key, node, &report.name);
+                    Learnt::Taken(id.uid.clone(), taken())
+                }
+                Ok(report) => {
+                    self.reader.members.took_room(self.key, node, report);
+                    Learnt::Taken(id.uid.clone(), taken())
+                }
+                Err(CallError::Refused {
+                    refusal: Refusal { reason, .. },
+                    ..
+                }) if reason == "Closed" && room.spec.closed => {
+                    self.reader.members.ended_room(self.key, node, name);
+                    Learnt::Taken(id.uid.clone(), taken())
+                }
+                Err(CallError::Refused { refusal, .. }) => refused(refusal.reason, refusal.message),
+                Err(error) => refused(String::new(), error.to_string()),
+            },
+        )
     }
 
     /// Ends the call and lets the object go, whatever the members answer: a Room must be deletable.
@@ -248,12 +334,21 @@ impl<'a> Pass<'a> {
         let room = self.room(id)?;
         if let Ok(key) = RoomKey::new(room.room_name()) {
             for node in nodes {
-                let Ok(target) = self.target(node) else { continue };
+                let Ok(target) = self.target(node) else {
+                    continue;
+                };
                 match self.reader.members.end_room(&target, &key, self.term).await {
-                    Ok(()) => self.reader.members.ended_room(self.key, node, room.room_name()),
+                    Ok(()) => self
+                        .reader
+                        .members
+                        .ended_room(self.key, node, room.room_name()),
                     Err(error) => {
                         let note = format!("{error}; the call ends there by its own timeouts");
-                        self.tell(&Tell::warning(About::Room(id.clone()), events::END_UNCONFIRMED, note));
+                        self.tell(&Tell::warning(
+                            About::Room(id.clone()),
+                            events::END_UNCONFIRMED,
+                            note,
+                        ));
                     }
                 }
             }
@@ -267,15 +362,21 @@ impl<'a> Pass<'a> {
     }
 
     async fn write_room(&self, id: &RoomId, status: &RoomStatus) -> anyhow::Result<()> {
-        let version = self.room(id)?.resource_version();
-        let body = apply_body::<Room>(&id.name, &id.namespace, version, &json!({"status": status}));
-        let room = self.rooms(id).patch_status(&id.name, &apply_params(), &Patch::Apply(&body)).await?;
+        let version = self.room(id)?.resource_version().unwrap_or_default();
+        let body = status_body::<Room>(&id.name, &id.namespace, &version, status);
+        let room = self
+            .rooms(id)
+            .patch_status(&id.name, &apply_params(), &Patch::Apply(&body))
+            .await?;
         self.reader.caches.rooms.overlay.wrote(room);
         Ok(())
     }
 
     async fn patch_room(&self, id: &RoomId, patch: &Value) -> anyhow::Result<()> {
-        let room = self.rooms(id).patch(&id.name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let room = self
+            .rooms(id)
+            .patch(&id.name, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         // Without a finalizer the object may be gone already, and must not come back by the overlay.
         if room.metadata.deletion_timestamp.is_none() {
             self.reader.caches.rooms.overlay.wrote(room);
@@ -284,7 +385,10 @@ impl<'a> Pass<'a> {
     }
 
     async fn patch_node(&mut self, node: &str, patch: &Value) -> anyhow::Result<()> {
-        let object = self.api::<MediaNode>().patch(node, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        let object = self
+            .api::<MediaNode>()
+            .patch(node, &PatchParams::default(), &Patch::Merge(patch))
+            .await?;
         if object.metadata.deletion_timestamp.is_none() || !object.finalizers().is_empty() {
             self.wrote_node(object);
         }
@@ -292,16 +396,29 @@ impl<'a> Pass<'a> {
     }
 
     fn wrote_node(&mut self, object: MediaNode) {
-        self.written.extend(object.resource_version().map(|version| (object.name_any(), version)));
+        self.written.extend(
+            object
+                .resource_version()
+                .map(|version| (object.name_any(), version)),
+        );
         self.reader.caches.nodes.overlay.wrote(object);
     }
 
     async fn delete<K>(&self, name: &str, uid: Option<String>) -> anyhow::Result<()>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + serde::de::DeserializeOwned
+            + std::fmt::Debug,
     {
-        let preconditions = uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None });
-        let parameters = DeleteParams { preconditions, ..DeleteParams::background() };
+        let preconditions = uid.map(|uid| Preconditions {
+            uid: Some(uid),
+            resource_version: None,
+        });
+        let parameters = DeleteParams {
+            preconditions,
+            ..DeleteParams::background()
+        };
         match self.api::<K>().delete(name, &parameters).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
@@ -318,39 +435,74 @@ impl<'a> Pass<'a> {
     }
 
     fn node(&self, name: &str) -> anyhow::Result<&MediaNode> {
-        self.snapshot.nodes.get(name).map(AsRef::as_ref).with_context(|| format!("MediaNode {name} is gone"))
+        self.snapshot
+            .nodes
+            .get(name)
+            .map(AsRef::as_ref)
+            .with_context(|| format!("MediaNode {name} is gone"))
     }
 
     fn room(&self, id: &RoomId) -> anyhow::Result<&Room> {
-        self.snapshot.rooms.get(&id.uid).map(AsRef::as_ref).with_context(|| format!("Room {id} is gone"))
+        self.snapshot
+            .rooms
+            .get(&id.uid)
+            .map(AsRef::as_ref)
+            .with_context(|| format!("Room {id} is gone"))
     }
 
     fn version(&self, node: &str) -> anyhow::Result<String> {
         match self.written.get(node) {
             Some(version) => Ok(version.clone()),
-            None => self.node(node)?.resource_version().context("an object without a version"),
+            None => self
+                .node(node)?
+                .resource_version()
+                .context("an object without a version"),
         }
     }
 
     fn target(&self, node: &str) -> anyhow::Result<Target> {
-        self.reader.members.target(self.key, node).with_context(|| format!("member {node} has no address yet"))
+        self.reader
+            .members
+            .target(self.key, node)
+            .with_context(|| format!("member {node} has no address yet"))
     }
 
     fn incarnation(&self, node: &str) -> Option<plenum_cluster::Incarnation> {
-        let node = self.snapshot.observed.nodes.iter().find(|view| view.name == node)?;
+        let node = self
+            .snapshot
+            .observed
+            .nodes
+            .iter()
+            .find(|view| view.name == node)?;
         node.report().map(|report| report.incarnation)
     }
 
     fn tell(&self, tell: &Tell) {
         let about = match &tell.about {
             About::Pool => self.snapshot.pool.as_ref().map(|pool| pool.object_ref(&())),
-            About::Node(name) => self.snapshot.nodes.get(name).map(|node| node.object_ref(&())),
-            About::Room(id) => self.snapshot.rooms.get(&id.uid).map(|room| room.object_ref(&())),
+            About::Node(name) => self
+                .snapshot
+                .nodes
+                .get(name)
+                .map(|node| node.object_ref(&())),
+            About::Room(id) => self
+                .snapshot
+                .rooms
+                .get(&id.uid)
+                .map(|room| room.object_ref(&())),
         };
         let Some(about) = about else { return };
         // The version of the moment would make each event one of another object to some tools.
-        let about = ObjectReference { resource_version: None, ..about };
-        self.applier.events.publish(Notice { about, warning: tell.warning, reason: tell.reason, note: tell.note.clone() });
+        let about = ObjectReference {
+            resource_version: None,
+            ..about
+        };
+        self.applier.events.publish(Notice {
+            about,
+            warning: tell.warning,
+            reason: tell.reason,
+            note: tell.note.clone(),
+        });
     }
 }
 
@@ -370,20 +522,25 @@ fn apply_params() -> PatchParams {
     PatchParams::apply(names::FIELD_MANAGER).force()
 }
 
-fn apply_body<K: Resource<DynamicType = ()>>(name: &str, namespace: &str, version: Option<String>, more: &Value) -> Value {
-    let mut body = json!({
+fn status_body<K: Resource<DynamicType = ()>>(
+    name: &str,
+    namespace: &str,
+    version: &str,
+    status: &impl Serialize,
+) -> Value {
+    json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
         "metadata": {"name": name, "namespace": namespace, "resourceVersion": version},
-    });
-    if let (Some(body), Some(more)) = (body.as_object_mut(), more.as_object()) {
-        body.extend(more.clone());
-    }
-    body
+        "status": status,
+    })
 }
 
 fn without_finalizer(finalizers: &[String], ours: &str, version: &str) -> Value {
-    let left: Vec<&String> = finalizers.iter().filter(|finalizer| *finalizer != ours).collect();
+    let left: Vec<&String> = finalizers
+        .iter()
+        .filter(|finalizer| *finalizer != ours)
+        .collect();
     json!({"metadata": {"resourceVersion": version, "finalizers": left}})
 }
 

@@ -58,14 +58,27 @@ impl Events {
 }
 
 /// The way in, and the task that writes.
-pub fn recorder(client: Client, instance: String, metrics: Metrics) -> (Events, impl Future<Output = ()>) {
+pub fn recorder(
+    client: Client,
+    instance: String,
+    metrics: Metrics,
+) -> (Events, impl Future<Output = ()>) {
     let (queue, mut waiting) = mpsc::channel::<Notice>(QUEUE);
-    let events = Events { queue, metrics: metrics.clone() };
+    let events = Events {
+        queue,
+        metrics: metrics.clone(),
+    };
     let writer = async move {
         while let Some(notice) = waiting.recv().await {
-            let namespace = notice.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
+            let namespace = notice
+                .about
+                .namespace
+                .clone()
+                .unwrap_or_else(|| "default".to_owned());
             let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
-            let written = api.create(&PostParams::default(), &event(notice, namespace, &instance)).await;
+            let written = api
+                .create(&PostParams::default(), &event(notice, namespace, &instance))
+                .await;
             if let Err(error) = &written {
                 tracing::debug!(%error, "an event could not be written");
             }

@@ -31,7 +31,11 @@ struct State {
 ///
 /// # Errors
 /// When the port can't be bound.
-pub fn server(listen: SocketAddr, health: Health, metrics: Metrics) -> std::io::Result<(Server, SocketAddr)> {
+pub fn server(
+    listen: SocketAddr,
+    health: Health,
+    metrics: Metrics,
+) -> std::io::Result<(Server, SocketAddr)> {
     let state = web::Data::new(State { health, metrics });
     let server = HttpServer::new(move || {
         App::new()
@@ -59,10 +63,13 @@ async fn readyz(state: web::Data<State>) -> HttpResponse {
     if state.health.synced.load(Ordering::Relaxed) {
         HttpResponse::Ok().body("ok")
     } else {
-        HttpResponse::ServiceUnavailable().body("the caches are not filled yet; are the CRDs installed, may the operator list?")
+        HttpResponse::ServiceUnavailable()
+            .body("the caches are not filled yet; are the CRDs installed, may the operator list?")
     }
 }
 
 async fn metrics_text(state: web::Data<State>) -> HttpResponse {
-    HttpResponse::Ok().content_type(OPEN_METRICS).body(state.metrics.text())
+    HttpResponse::Ok()
+        .content_type(OPEN_METRICS)
+        .body(state.metrics.text())
 }

@@ -67,23 +67,40 @@ struct Election {
 
 impl Election {
     fn new(identity: String) -> Self {
-        Self { identity, holding: false, seen: None }
+        Self {
+            identity,
+            holding: false,
+            seen: None,
+        }
     }
 
     fn decide(&mut self, lease: Option<&LeaseSpec>, now: Duration) -> Move {
-        let Some(lease) = lease else { return Move::Acquire { transitions: 1 } };
+        let Some(lease) = lease else {
+            return Move::Acquire { transitions: 1 };
+        };
         let holder = lease.holder_identity.clone().unwrap_or_default();
         let next = lease.lease_transitions.unwrap_or(0).saturating_add(1);
         if self.holding {
-            return if holder == self.identity { Move::Renew } else { Move::Lost { holder } };
+            return if holder == self.identity {
+                Move::Renew
+            } else {
+                Move::Lost { holder }
+            };
         }
         if holder.is_empty() {
             return Move::Acquire { transitions: next };
         }
         match &self.seen {
             Some((seen, since)) if seen == lease => {
-                let duration = lease.lease_duration_seconds.and_then(|s| u64::try_from(s).ok()).map_or(LEASE_DURATION, Duration::from_secs);
-                if now.saturating_sub(*since) >= duration { Move::Acquire { transitions: next } } else { Move::Wait }
+                let duration = lease
+                    .lease_duration_seconds
+                    .and_then(|s| u64::try_from(s).ok())
+                    .map_or(LEASE_DURATION, Duration::from_secs);
+                if now.saturating_sub(*since) >= duration {
+                    Move::Acquire { transitions: next }
+                } else {
+                    Move::Wait
+                }
             }
             _ => {
                 self.seen = Some((lease.clone(), now));
@@ -121,7 +138,10 @@ pub async fn campaign(
             Ok(None) => {}
             Err(Trouble::Lost { holder }) => {
                 leading.send_replace(None);
-                return Err(LostLease::Taken { lease: name, holder });
+                return Err(LostLease::Taken {
+                    lease: name,
+                    holder,
+                });
             }
             Err(Trouble::Request(last)) => {
                 tracing::warn!(lease = %name, error = %last, "the Lease could not be read or written");
@@ -133,7 +153,8 @@ pub async fn campaign(
         }
         tokio::select! {
             () = sleep(RETRY_PERIOD) => {}
-            _ = stop.wait_for(|stop| *stop) => {
+            // The guard that wait_for gives must not live on.
+            () = async { let _ = stop.wait_for(|stop| *stop).await; } => {
                 leading.send_replace(None);
                 if election.holding {
                     step_down(&api, &name, &election.identity).await;
@@ -149,7 +170,12 @@ enum Trouble {
     Request(String),
 }
 
-async fn round(api: &Api<Lease>, name: &str, election: &mut Election, now: Duration) -> Result<Option<Term>, Trouble> {
+async fn round(
+    api: &Api<Lease>,
+    name: &str,
+    election: &mut Election,
+    now: Duration,
+) -> Result<Option<Term>, Trouble> {
     let lease = request(api.get_opt(name)).await?;
     let step = election.decide(lease.as_ref().and_then(|lease| lease.spec.as_ref()), now);
     let transitions = match step {
@@ -161,7 +187,10 @@ async fn round(api: &Api<Lease>, name: &str, election: &mut Election, now: Durat
     let written = match lease {
         None => {
             let lease = Lease {
-                metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(name.to_owned()),
+                    ..ObjectMeta::default()
+                },
                 spec: Some(record(&election.identity, None, transitions)),
             };
             request(api.create(&PostParams::default(), &lease)).await?
@@ -173,7 +202,10 @@ async fn round(api: &Api<Lease>, name: &str, election: &mut Election, now: Durat
         }
     };
     election.holding = true;
-    let term = written.spec.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+    let term = written
+        .spec
+        .and_then(|spec| spec.lease_transitions)
+        .unwrap_or(0);
     Ok(Some(Term(u64::try_from(term).unwrap_or(0))))
 }
 
@@ -183,7 +215,11 @@ fn record(identity: &str, old: Option<LeaseSpec>, transitions: Option<i32>) -> L
     LeaseSpec {
         holder_identity: Some(identity.to_owned()),
         lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
-        acquire_time: if transitions.is_some() { Some(now.clone()) } else { old.acquire_time },
+        acquire_time: if transitions.is_some() {
+            Some(now.clone())
+        } else {
+            old.acquire_time
+        },
         renew_time: Some(now),
         lease_transitions: transitions.or(old.lease_transitions),
         ..LeaseSpec::default()
@@ -194,17 +230,28 @@ async fn request<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Tr
     match timeout(REQUEST_TIMEOUT, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(Trouble::Request(error.to_string())),
-        Err(_) => Err(Trouble::Request(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs()))),
+        Err(_) => Err(Trouble::Request(format!(
+            "no answer within {} s",
+            REQUEST_TIMEOUT.as_secs()
+        ))),
     }
 }
 
 /// Lets the next one in at once instead of after [`LEASE_DURATION`].
 async fn step_down(api: &Api<Lease>, name: &str, identity: &str) {
-    let Ok(Some(mut lease)) = request(api.get_opt(name)).await else { return };
-    if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(identity)) {
+    let Ok(Some(mut lease)) = request(api.get_opt(name)).await else {
+        return;
+    };
+    if let Some(spec) = lease
+        .spec
+        .as_mut()
+        .filter(|spec| spec.holder_identity.as_deref() == Some(identity))
+    {
         spec.holder_identity = Some(String::new());
         spec.renew_time = Some(MicroTime(Timestamp::now()));
-        if let Err(Trouble::Request(error)) = request(api.replace(name, &PostParams::default(), &lease)).await {
+        if let Err(Trouble::Request(error)) =
+            request(api.replace(name, &PostParams::default(), &lease)).await
+        {
             tracing::warn!(lease = %name, %error, "could not step down; the next leader waits for the Lease to run out");
         }
     }
@@ -230,13 +277,19 @@ mod tests {
 
     #[test]
     fn the_first_one_takes_it() {
-        assert_eq!(Election::new("a".into()).decide(None, seconds(0)), Move::Acquire { transitions: 1 });
+        assert_eq!(
+            Election::new("a".into()).decide(None, seconds(0)),
+            Move::Acquire { transitions: 1 }
+        );
     }
 
     #[test]
     fn a_released_lease_is_taken_at_once_with_a_new_term() {
         let mut election = Election::new("a".into());
-        assert_eq!(election.decide(Some(&lease("", 0)), seconds(0)), Move::Acquire { transitions: 5 });
+        assert_eq!(
+            election.decide(Some(&lease("", 0)), seconds(0)),
+            Move::Acquire { transitions: 5 }
+        );
     }
 
     #[test]
@@ -244,7 +297,10 @@ mod tests {
         let mut election = Election::new("a".into());
         // Its holder's clock is a century behind; it still changes.
         for (i, now) in (0..10).zip((0..).step_by(10)) {
-            assert_eq!(election.decide(Some(&lease("b", -3_000_000_000 + i)), seconds(now)), Move::Wait);
+            assert_eq!(
+                election.decide(Some(&lease("b", -3_000_000_000 + i)), seconds(now)),
+                Move::Wait
+            );
         }
     }
 
@@ -255,14 +311,23 @@ mod tests {
         let stuck = lease("b", 9_000_000_000);
         assert_eq!(election.decide(Some(&stuck), seconds(100)), Move::Wait);
         assert_eq!(election.decide(Some(&stuck), seconds(114)), Move::Wait);
-        assert_eq!(election.decide(Some(&stuck), seconds(115)), Move::Acquire { transitions: 5 });
+        assert_eq!(
+            election.decide(Some(&stuck), seconds(115)),
+            Move::Acquire { transitions: 5 }
+        );
     }
 
     #[test]
     fn a_holder_renews_and_notices_that_it_lost() {
         let mut election = Election::new("a".into());
         election.holding = true;
-        assert_eq!(election.decide(Some(&lease("a", 0)), seconds(0)), Move::Renew);
-        assert_eq!(election.decide(Some(&lease("b", 1)), seconds(1)), Move::Lost { holder: "b".into() });
+        assert_eq!(
+            election.decide(Some(&lease("a", 0)), seconds(0)),
+            Move::Renew
+        );
+        assert_eq!(
+            election.decide(Some(&lease("b", 1)), seconds(1)),
+            Move::Lost { holder: "b".into() }
+        );
     }
 }

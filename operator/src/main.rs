@@ -12,7 +12,11 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 #[derive(Parser)]
-#[command(name = "plenum-operator", version, about = "Kubernetes operator of Plenum: looks after MediaPools and Rooms")]
+#[command(
+    name = "plenum-operator",
+    version,
+    about = "Kubernetes operator of Plenum: looks after MediaPools and Rooms"
+)]
 #[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// Filter of the log, as in `info,plenum_operator=debug`.
@@ -43,13 +47,22 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     log(&arguments)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the async runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the async runtime")?;
     let result = runtime.block_on(async {
-        let config = Config::infer().await.context("no Kubernetes configuration: neither in-cluster nor KUBECONFIG")?;
+        let config = Config::infer()
+            .await
+            .context("no Kubernetes configuration: neither in-cluster nor KUBECONFIG")?;
         match arguments.command {
             None => plenum_operator::run(config, arguments.settings, stop_on_signals()?).await,
-            Some(Command::Teardown { namespace, deadline_seconds }) => {
-                plenum_operator::teardown(config, namespace, Duration::from_secs(deadline_seconds)).await
+            Some(Command::Teardown {
+                namespace,
+                deadline_seconds,
+            }) => {
+                plenum_operator::teardown(config, namespace, Duration::from_secs(deadline_seconds))
+                    .await
             }
         }
     });
@@ -62,7 +75,11 @@ fn log(arguments: &Arguments) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(&arguments.log_level)
         .with_context(|| format!("LOG_LEVEL {:?} is no filter, try info", arguments.log_level))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter);
-    if arguments.log_text { builder.init() } else { builder.json().init() }
+    if arguments.log_text {
+        builder.init();
+    } else {
+        builder.json().init();
+    }
     Ok(())
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use plenum_cluster::RoomKey;
 use plenum_cluster::member_api::{
-    AdvertisedAddress, DesiredState, EndRoom, MemberReport, MemberState, PutRoom, Refusal, RoomReport, SetAddresses, SetDesiredState,
+    AdvertisedAddress, DesiredState, EndRoom, MemberReport, MemberState, PutRoom, Refusal,
+    RoomReport, SetAddresses, SetDesiredState,
 };
 use plenum_crds::names;
 use reqwest::{Method, RequestBuilder, StatusCode};
@@ -61,7 +62,9 @@ pub enum CallError {
         refusal: Refusal,
     },
     /// Another status than the API's.
-    #[error("member {node} answered with status {status}; with 401 its cluster secret is another one")]
+    #[error(
+        "member {node} answered with status {status}; with 401 its cluster secret is another one"
+    )]
     Status {
         /// Which member.
         node: String,
@@ -91,8 +94,16 @@ impl Members {
     /// When the HTTP client can't be made.
     pub fn new(metrics: Metrics) -> reqwest::Result<Self> {
         // The environment's proxy has no way to pods.
-        let http = reqwest::Client::builder().no_proxy().timeout(CALL_TIMEOUT).connect_timeout(CALL_TIMEOUT).build()?;
-        Ok(Self { http, metrics, entries: Mutex::default() })
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(CALL_TIMEOUT)
+            .connect_timeout(CALL_TIMEOUT)
+            .build()?;
+        Ok(Self {
+            http,
+            metrics,
+            entries: Mutex::default(),
+        })
     }
 
     /// From now on these are the members of the pool that run.
@@ -107,8 +118,17 @@ impl Members {
             let entry = match old.remove(&target.node) {
                 Some(entry) if entry.target == target => entry,
                 // A new secret, or an address that came late: what it said is still the last thing it said.
-                Some(entry) => Entry { target: target.clone(), asked: None, ..entry },
-                None => Entry { target: target.clone(), view: MemberView::Unknown, asked: None, asking: false },
+                Some(entry) => Entry {
+                    target: target.clone(),
+                    asked: None,
+                    ..entry
+                },
+                None => Entry {
+                    target: target.clone(),
+                    view: MemberView::Unknown,
+                    asked: None,
+                    asking: false,
+                },
             };
             (target.node, entry)
         });
@@ -119,14 +139,20 @@ impl Members {
     #[must_use]
     pub fn view(&self, pool: &PoolKey, node: &str) -> MemberView {
         let entries = self.lock();
-        entries.get(pool).and_then(|members| members.get(node)).map_or(MemberView::Unknown, |entry| entry.view.clone())
+        entries
+            .get(pool)
+            .and_then(|members| members.get(node))
+            .map_or(MemberView::Unknown, |entry| entry.view.clone())
     }
 
     /// Asks all members of a pool and waits for the answers; for the first look after a start, which must not take a
     /// running member for a silent one.
     pub async fn ask_all(&self, pool: &PoolKey) {
-        let targets: Vec<Target> =
-            self.lock().get(pool).map(|members| members.values().map(|entry| entry.target.clone()).collect()).unwrap_or_default();
+        let targets: Vec<Target> = self
+            .lock()
+            .get(pool)
+            .map(|members| members.values().map(|entry| entry.target.clone()).collect())
+            .unwrap_or_default();
         futures_util::future::join_all(targets.into_iter().map(|target| async move {
             let answer = self.report(&target).await;
             self.learn(pool, &target.node, answer);
@@ -156,10 +182,16 @@ impl Members {
         for (pool, members) in self.lock().iter_mut() {
             for entry in members.values_mut() {
                 let every = match &entry.view {
-                    MemberView::Answering(report) if report.state == MemberState::Serving => REPORT_EVERY,
+                    MemberView::Answering(report) if report.state == MemberState::Serving => {
+                        REPORT_EVERY
+                    }
                     _ => REPORT_EVERY_WHILE_UNSETTLED,
                 };
-                if !entry.asking && entry.asked.is_none_or(|asked| now.duration_since(asked) >= every) {
+                if !entry.asking
+                    && entry
+                        .asked
+                        .is_none_or(|asked| now.duration_since(asked) >= every)
+                {
                     entry.asking = true;
                     entry.asked = Some(now);
                     due.push((pool.clone(), entry.target.clone()));
@@ -172,13 +204,21 @@ impl Members {
     /// Takes an answer; says whether it is news.
     fn learn(&self, pool: &PoolKey, node: &str, answer: Result<MemberReport, CallError>) -> bool {
         let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(pool).and_then(|members| members.get_mut(node)) else { return false };
+        let Some(entry) = entries
+            .get_mut(pool)
+            .and_then(|members| members.get_mut(node))
+        else {
+            return false;
+        };
         entry.asking = false;
         let view = match (answer, &entry.view) {
             (Ok(report), _) => MemberView::Answering(Box::new(report)),
             (Err(error), MemberView::Answering(last)) => {
                 tracing::warn!(%pool, node, %error, "a member has stopped answering");
-                MemberView::Silent { since: Timestamp::now(), last: last.clone() }
+                MemberView::Silent {
+                    since: Timestamp::now(),
+                    last: last.clone(),
+                }
             }
             (Err(_), old) => old.clone(),
         };
@@ -190,8 +230,12 @@ impl Members {
     /// A member has just taken a room: until its next report this is what it would say.
     pub fn took_room(&self, pool: &PoolKey, node: &str, room: RoomReport) {
         let mut entries = self.lock();
-        if let Some(Entry { view: MemberView::Answering(report), .. }) =
-            entries.get_mut(pool).and_then(|members| members.get_mut(node))
+        if let Some(Entry {
+            view: MemberView::Answering(report),
+            ..
+        }) = entries
+            .get_mut(pool)
+            .and_then(|members| members.get_mut(node))
         {
             report.rooms.retain(|known| known.name != room.name);
             report.rooms.push(room);
@@ -201,8 +245,12 @@ impl Members {
     /// A member has just ended a room.
     pub fn ended_room(&self, pool: &PoolKey, node: &str, room: &str) {
         let mut entries = self.lock();
-        if let Some(Entry { view: MemberView::Answering(report), .. }) =
-            entries.get_mut(pool).and_then(|members| members.get_mut(node))
+        if let Some(Entry {
+            view: MemberView::Answering(report),
+            ..
+        }) = entries
+            .get_mut(pool)
+            .and_then(|members| members.get_mut(node))
         {
             report.rooms.retain(|known| known.name != room);
         }
@@ -211,7 +259,10 @@ impl Members {
     /// Where a member is, if it is tracked.
     #[must_use]
     pub fn target(&self, pool: &PoolKey, node: &str) -> Option<Target> {
-        self.lock().get(pool).and_then(|members| members.get(node)).map(|entry| entry.target.clone())
+        self.lock()
+            .get(pool)
+            .and_then(|members| members.get(node))
+            .map(|entry| entry.target.clone())
     }
 
     /// Reads a member's report.
@@ -219,42 +270,103 @@ impl Members {
     /// # Errors
     /// [`CallError`].
     pub async fn report(&self, target: &Target) -> Result<MemberReport, CallError> {
-        let response = self.send("report", target, self.request(Method::GET, target, "member")).await?;
-        response.json().await.map_err(|error| unreachable(target, &error))
+        let response = self
+            .send(
+                "report",
+                target,
+                self.request(Method::GET, target, "member"),
+            )
+            .await?;
+        response
+            .json()
+            .await
+            .map_err(|error| unreachable(target, &error))
     }
 
     /// Tells a member where clients reach it.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn set_addresses(&self, target: &Target, addresses: Vec<AdvertisedAddress>, term: Term) -> Result<(), CallError> {
-        self.put("addresses", target, "addresses", &SetAddresses { addresses, term: term.0 }).await.map(|_| ())
+    pub async fn set_addresses(
+        &self,
+        target: &Target,
+        addresses: Vec<AdvertisedAddress>,
+        term: Term,
+    ) -> Result<(), CallError> {
+        self.put(
+            "addresses",
+            target,
+            "addresses",
+            &SetAddresses {
+                addresses,
+                term: term.0,
+            },
+        )
+        .await
+        .map(|_| ())
     }
 
     /// Tells a member what it is to do.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn set_desired(&self, target: &Target, state: DesiredState, term: Term) -> Result<(), CallError> {
-        self.put("desired-state", target, "desired-state", &SetDesiredState { state, term: term.0 }).await.map(|_| ())
+    pub async fn set_desired(
+        &self,
+        target: &Target,
+        state: DesiredState,
+        term: Term,
+    ) -> Result<(), CallError> {
+        self.put(
+            "desired-state",
+            target,
+            "desired-state",
+            &SetDesiredState {
+                state,
+                term: term.0,
+            },
+        )
+        .await
+        .map(|_| ())
     }
 
     /// Asks a member to be the home of a room, or to take a changed spec.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn put_room(&self, target: &Target, room: &RoomKey, body: &PutRoom) -> Result<RoomReport, CallError> {
-        let response = self.put("put-room", target, &format!("rooms/{}", room.escaped()), body).await?;
-        response.json().await.map_err(|error| unreachable(target, &error))
+    pub async fn put_room(
+        &self,
+        target: &Target,
+        room: &RoomKey,
+        body: &PutRoom,
+    ) -> Result<RoomReport, CallError> {
+        let response = self
+            .put(
+                "put-room",
+                target,
+                &format!("rooms/{}", room.escaped()),
+                body,
+            )
+            .await?;
+        response
+            .json()
+            .await
+            .map_err(|error| unreachable(target, &error))
     }
 
     /// Ends a room on a member.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn end_room(&self, target: &Target, room: &RoomKey, term: Term) -> Result<(), CallError> {
+    pub async fn end_room(
+        &self,
+        target: &Target,
+        room: &RoomKey,
+        term: Term,
+    ) -> Result<(), CallError> {
         let request = self.request(Method::DELETE, target, &format!("rooms/{}", room.escaped()));
-        self.send("end-room", target, request.json(&EndRoom { term: term.0 })).await.map(|_| ())
+        self.send("end-room", target, request.json(&EndRoom { term: term.0 }))
+            .await
+            .map(|_| ())
     }
 
     async fn put<B: Serialize + Sync>(
@@ -264,25 +376,45 @@ impl Members {
         path: &str,
         body: &B,
     ) -> Result<reqwest::Response, CallError> {
-        self.send(call, target, self.request(Method::PUT, target, path).json(body)).await
+        self.send(
+            call,
+            target,
+            self.request(Method::PUT, target, path).json(body),
+        )
+        .await
     }
 
     fn request(&self, method: Method, target: &Target, path: &str) -> RequestBuilder {
         let host = std::net::SocketAddr::new(target.ip, names::PORT_INTERNAL);
-        self.http.request(method, format!("http://{host}/internal/v1/{path}")).bearer_auth(&target.secret)
+        self.http
+            .request(method, format!("http://{host}/internal/v1/{path}"))
+            .bearer_auth(&target.secret)
     }
 
-    async fn send(&self, call: &'static str, target: &Target, request: RequestBuilder) -> Result<reqwest::Response, CallError> {
+    async fn send(
+        &self,
+        call: &'static str,
+        target: &Target,
+        request: RequestBuilder,
+    ) -> Result<reqwest::Response, CallError> {
         let answer = match request.send().await {
             Err(error) => Err(unreachable(target, &error)),
             Ok(response) if response.status().is_success() => Ok(response),
             Ok(response) => {
                 let (node, status) = (target.node.clone(), response.status());
                 match response.json().await {
-                    Ok(refusal) if matches!(status, StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE) => {
+                    Ok(refusal)
+                        if matches!(
+                            status,
+                            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE
+                        ) =>
+                    {
                         Err(CallError::Refused { node, refusal })
                     }
-                    _ => Err(CallError::Status { node, status: status.as_u16() }),
+                    _ => Err(CallError::Status {
+                        node,
+                        status: status.as_u16(),
+                    }),
                 }
             }
         };
@@ -296,5 +428,8 @@ impl Members {
 }
 
 fn unreachable(target: &Target, error: &reqwest::Error) -> CallError {
-    CallError::Unreachable { node: target.node.clone(), why: error.to_string() }
+    CallError::Unreachable {
+        node: target.node.clone(),
+        why: error.to_string(),
+    }
 }

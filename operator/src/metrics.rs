@@ -44,23 +44,43 @@ impl Default for Metrics {
         let pass_seconds = Histogram::new(PASS_SECONDS);
         registry.register("pass_seconds", "Time of a pass", pass_seconds.clone());
         let actions = Family::default();
-        registry.register("actions", "Actions of plans, by kind and result", actions.clone());
+        registry.register(
+            "actions",
+            "Actions of plans, by kind and result",
+            actions.clone(),
+        );
         let member_calls = Family::default();
-        registry.register("member_calls", "Calls of members' internal API, by call and result", member_calls.clone());
+        registry.register(
+            "member_calls",
+            "Calls of members' internal API, by call and result",
+            member_calls.clone(),
+        );
         let watch_errors = Counter::default();
         registry.register("watch_errors", "Watches that broke", watch_errors.clone());
         let events = Family::default();
         registry.register("events", "Kubernetes events, by result", events.clone());
         let queue_depth = Gauge::default();
-        registry.register("queue_depth", "Pools that wait for a pass", queue_depth.clone());
+        registry.register(
+            "queue_depth",
+            "Pools that wait for a pass",
+            queue_depth.clone(),
+        );
         let leading = Gauge::default();
         registry.register("leading", "1 while this operator leads", leading.clone());
         let term = Gauge::default();
-        registry.register("lease_term", "Term of the Lease that this operator last held", term.clone());
+        registry.register(
+            "lease_term",
+            "Term of the Lease that this operator last held",
+            term.clone(),
+        );
         let rooms = Gauge::default();
         registry.register("rooms", "Room resources in the cache", rooms.clone());
         let nodes = Gauge::default();
-        registry.register("medianodes", "MediaNode resources in the cache", nodes.clone());
+        registry.register(
+            "medianodes",
+            "MediaNode resources in the cache",
+            nodes.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             passes,
@@ -107,7 +127,8 @@ impl Metrics {
 
     /// Pools that wait for a pass.
     pub fn queue_depth(&self, pools: usize) {
-        self.queue_depth.set(i64::try_from(pools).unwrap_or(i64::MAX));
+        self.queue_depth
+            .set(i64::try_from(pools).unwrap_or(i64::MAX));
     }
 
     /// This operator leads, in which term; or does not.
@@ -135,7 +156,10 @@ impl Metrics {
 }
 
 fn outcome(what: &'static str, ok: bool) -> OutcomeLabels {
-    OutcomeLabels { what, result: if ok { "ok" } else { "error" } }
+    OutcomeLabels {
+        what,
+        result: if ok { "ok" } else { "error" },
+    }
 }
 
 #[cfg(test)]
@@ -148,7 +172,10 @@ mod tests {
         metrics.action("CreatePod", true);
         metrics.action("CreatePod", false);
         let text = metrics.text();
-        assert!(text.contains("plenum_operator_actions_total{what=\"CreatePod\",result=\"ok\"} 1"), "{text}");
+        assert!(
+            text.contains("plenum_operator_actions_total{what=\"CreatePod\",result=\"ok\"} 1"),
+            "{text}"
+        );
         assert!(text.contains("result=\"error\"} 1"), "{text}");
     }
 }

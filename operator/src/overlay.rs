@@ -8,9 +8,9 @@ use std::time::Duration;
 use kube::ResourceExt;
 use tokio::time::Instant;
 
-/// A write that the cache has not shown for so long was undone by someone else, or its watch is dead; the cache is the
-/// better source then.
-const KEEP: Duration = Duration::from_secs(10);
+/// A write that the cache has not shown for so long was undone by someone else. Longer than it takes to notice that a
+/// watch is dead (35 s, see `cluster::caches`): until then the cache is the worse source.
+const KEEP: Duration = Duration::from_secs(60);
 
 type Key = (String, String);
 
@@ -22,7 +22,9 @@ pub struct Overlay<K> {
 
 impl<K> Default for Overlay<K> {
     fn default() -> Self {
-        Self { written: Mutex::new(HashMap::new()) }
+        Self {
+            written: Mutex::new(HashMap::new()),
+        }
     }
 }
 
@@ -45,12 +47,20 @@ impl<K: ResourceExt> Overlay<K> {
         }
     }
 
+    /// The cache was listed anew, beginning at `begun`: it shows whatever was written before.
+    pub fn listed(&self, begun: Instant) {
+        self.lock().retain(|_, (_, at)| *at >= begun);
+    }
+
     /// The cache's objects with newer own writes in their place, and objects that only we know yet.
     pub fn over(&self, cached: Vec<Arc<K>>, belongs: impl Fn(&K) -> bool) -> Vec<Arc<K>> {
         let mut written = self.lock();
         written.retain(|_, (_, at)| at.elapsed() < KEEP);
-        let mut missing: HashMap<Key, Arc<K>> =
-            written.iter().filter(|(_, (ours, _))| belongs(ours)).map(|(key, (ours, _))| (key.clone(), ours.clone())).collect();
+        let mut missing: HashMap<Key, Arc<K>> = written
+            .iter()
+            .filter(|(_, (ours, _))| belongs(ours))
+            .map(|(key, (ours, _))| (key.clone(), ours.clone()))
+            .collect();
         let mut objects: Vec<Arc<K>> = cached
             .into_iter()
             .map(|object| match missing.remove(&key(object.as_ref())) {
@@ -74,7 +84,10 @@ fn key<K: ResourceExt>(object: &K) -> Key {
 
 /// Resource versions are comparable decimal numbers (KEP-5504); anything else counts as older than all.
 fn version<K: ResourceExt>(object: &K) -> u128 {
-    object.resource_version().and_then(|text| text.parse().ok()).unwrap_or(0)
+    object
+        .resource_version()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -90,12 +103,19 @@ mod tests {
             resource_version: Some(version.to_string()),
             ..ObjectMeta::default()
         };
-        ConfigMap { metadata, ..ConfigMap::default() }
+        ConfigMap {
+            metadata,
+            ..ConfigMap::default()
+        }
     }
 
     fn seen(overlay: &Overlay<ConfigMap>, cached: Vec<ConfigMap>) -> Vec<String> {
         let cached = cached.into_iter().map(Arc::new).collect();
-        overlay.over(cached, |_| true).iter().filter_map(|o| o.resource_version()).collect()
+        overlay
+            .over(cached, |_| true)
+            .iter()
+            .filter_map(|o| o.resource_version())
+            .collect()
     }
 
     #[tokio::test]
@@ -122,6 +142,15 @@ mod tests {
         let overlay = Overlay::default();
         overlay.wrote(object(9));
         overlay.saw(&object(3), true);
+        assert!(seen(&overlay, vec![]).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_new_list_shows_what_was_written_before_it_began() {
+        let overlay = Overlay::default();
+        overlay.wrote(object(9));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        overlay.listed(Instant::now());
         assert!(seen(&overlay, vec![]).is_empty());
     }
 

@@ -22,15 +22,23 @@ use crate::work::{Queue, work};
 ///
 /// # Errors
 /// When it can't start, or when the Lease was lost: the process must end then.
-pub async fn run(config: Config, settings: Settings, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub async fn run(
+    config: Config,
+    settings: Settings,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let own_namespace = config.default_namespace.clone();
     let client = client(config)?;
     let metrics = Metrics::default();
     let health = Health::default();
     let queue = Arc::new(Queue::default());
-    let instance = settings.pod_name.clone().unwrap_or_else(|| "plenum-operator".to_owned());
+    let instance = settings
+        .pod_name
+        .clone()
+        .unwrap_or_else(|| "plenum-operator".to_owned());
 
-    let (caches, watches) = Caches::new(&client, settings.watched(&own_namespace), &queue, &metrics);
+    let (caches, watches) =
+        Caches::new(&client, settings.watched(&own_namespace), &queue, &metrics);
     let (events, write_events) = recorder(client.clone(), instance.clone(), metrics.clone());
     let members = Arc::new(Members::new(metrics.clone()).context("the HTTP client for members")?);
     let reader = Reader {
@@ -39,26 +47,51 @@ pub async fn run(config: Config, settings: Settings, stop: watch::Receiver<bool>
         members: members.clone(),
         operator_class: settings.operator_class.clone(),
     };
-    let applier = Applier { client: client.clone(), events, install: settings.install.clone() };
+    let applier = Applier {
+        client: client.clone(),
+        events,
+        install: settings.install.clone(),
+    };
     let reconciler = Arc::new(Reconciler::new(reader, applier, metrics.clone()));
     let (server, address) = http::server(settings.listen, health.clone(), metrics.clone())
         .with_context(|| format!("listening on {}", settings.listen))?;
     tracing::info!(%address, namespace = settings.watched(&own_namespace).unwrap_or("all"), "the operator runs");
 
     let (lead, leading) = watch::channel(None);
-    let lease_namespace = settings.lease_namespace.as_deref().unwrap_or(&own_namespace);
+    let lease_namespace = settings
+        .lease_namespace
+        .as_deref()
+        .unwrap_or(&own_namespace);
     // New at every start: a restarted container is another candidate, with another term.
     let identity = format!("{instance}_{:08x}", fastrand::u32(..));
-    let election = campaign(Api::namespaced(client, lease_namespace), settings.lease_name.clone(), identity, lead, stop);
+    let election = campaign(
+        Api::namespaced(client, lease_namespace),
+        settings.lease_name.clone(),
+        identity,
+        lead,
+        stop,
+    );
 
     let asking = members.keep_asking(queue.clone());
     let working = {
-        let (reconciler, health, leading, metrics) = (reconciler.clone(), health.clone(), leading.clone(), metrics.clone());
+        let (reconciler, health, leading, metrics) = (
+            reconciler.clone(),
+            health.clone(),
+            leading.clone(),
+            metrics.clone(),
+        );
         async move {
             if reconciler.synced().await {
                 health.synced.store(true, Ordering::Relaxed);
                 tracing::info!("the caches are filled");
-                work(reconciler, queue.clone(), leading, health.pulse.clone(), metrics).await;
+                work(
+                    reconciler,
+                    queue.clone(),
+                    leading,
+                    health.pulse.clone(),
+                    metrics,
+                )
+                .await;
             }
         }
     };

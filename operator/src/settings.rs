@@ -37,6 +37,10 @@ impl Settings {
     /// The namespace to watch, `None` for all; `own` is the operator's own.
     #[must_use]
     pub fn watched<'a>(&'a self, own: &'a str) -> Option<&'a str> {
-        if self.all_namespaces { None } else { Some(self.namespace.as_deref().unwrap_or(own)) }
+        if self.all_namespaces {
+            None
+        } else {
+            Some(self.namespace.as_deref().unwrap_or(own))
+        }
     }
 }

@@ -20,7 +20,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// When the API server refuses.
-pub async fn teardown(config: Config, namespace: Option<String>, deadline: Duration) -> anyhow::Result<()> {
+pub async fn teardown(
+    config: Config,
+    namespace: Option<String>,
+    deadline: Duration,
+) -> anyhow::Result<()> {
     let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).context("the Kubernetes client")?;
     let give_up = Instant::now() + deadline;
@@ -29,12 +33,16 @@ pub async fn teardown(config: Config, namespace: Option<String>, deadline: Durat
     // The garbage collector does the same for a pool's MediaNodes; where it is slow, or gone, this does.
     delete_all::<MediaNode>(&client, &namespace).await?;
     loop {
-        let left = count::<Room>(&client, &namespace).await? + count::<MediaNode>(&client, &namespace).await?;
+        let left = count::<Room>(&client, &namespace).await?
+            + count::<MediaNode>(&client, &namespace).await?;
         if left == 0 {
             return Ok(());
         }
         if Instant::now() >= give_up {
-            tracing::warn!(left, "the deadline passed; finalizers are removed, and what still runs ends with its Pod");
+            tracing::warn!(
+                left,
+                "the deadline passed; finalizers are removed, and what still runs ends with its Pod"
+            );
             release_all::<Room>(&client, &namespace).await?;
             return release_all::<MediaNode>(&client, &namespace).await;
         }
@@ -42,8 +50,19 @@ pub async fn teardown(config: Config, namespace: Option<String>, deadline: Durat
     }
 }
 
-trait Ours: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send {}
-impl<K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send> Ours for K {}
+trait Ours:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned + Send
+{
+}
+impl<
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send,
+> Ours for K
+{
+}
 
 async fn delete_all<K: Ours>(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
@@ -59,14 +78,25 @@ async fn delete_all<K: Ours>(client: &Client, namespace: &str) -> anyhow::Result
 }
 
 async fn count<K: Ours>(client: &Client, namespace: &str) -> anyhow::Result<usize> {
-    Ok(Api::<K>::namespaced(client.clone(), namespace).list_metadata(&ListParams::default()).await?.items.len())
+    Ok(Api::<K>::namespaced(client.clone(), namespace)
+        .list_metadata(&ListParams::default())
+        .await?
+        .items
+        .len())
 }
 
 async fn release_all<K: Ours>(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     for object in api.list(&ListParams::default()).await? {
         let patch = json!({"metadata": {"finalizers": null}});
-        match api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+        match api
+            .patch(
+                &object.name_any(),
+                &PatchParams::default(),
+                &Patch::Merge(&patch),
+            )
+            .await
+        {
             Ok(_) => {}
             Err(kube::Error::Api(status)) if status.is_not_found() => {}
             Err(error) => return Err(error.into()),

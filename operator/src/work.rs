@@ -33,7 +33,12 @@ pub struct Queue {
 impl Queue {
     /// Something happened to this pool. A pool that waits already is not added twice.
     pub fn add(&self, pool: PoolKey) {
-        if self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(pool) {
+        if self
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(pool)
+        {
             self.bell.notify_one();
         }
     }
@@ -57,7 +62,10 @@ pub struct Pulse {
 
 impl Default for Pulse {
     fn default() -> Self {
-        Self { start: Instant::now(), millis: Arc::default() }
+        Self {
+            start: Instant::now(),
+            millis: Arc::default(),
+        }
     }
 }
 
@@ -78,7 +86,9 @@ impl Pulse {
     /// The loop turns.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.now().saturating_sub(self.millis.load(Ordering::Relaxed)) < millis(PULSE_STALE)
+        self.now()
+            .saturating_sub(self.millis.load(Ordering::Relaxed))
+            < millis(PULSE_STALE)
     }
 
     fn now(&self) -> u64 {
@@ -140,10 +150,13 @@ pub async fn work(
             }
         }
         pulse.beat();
-        let Some(term) = *leading.borrow_and_update() else { continue };
+        let Some(term) = *leading.borrow_and_update() else {
+            continue;
+        };
         let now = Instant::now();
-        let (ready, waiting) =
-            queue.take(|key| !busy.contains(key) && failures.get(key).is_none_or(|(_, until)| *until <= now));
+        let (ready, waiting) = queue.take(|key| {
+            !busy.contains(key) && failures.get(key).is_none_or(|(_, until)| *until <= now)
+        });
         metrics.queue_depth(waiting);
         for key in ready {
             busy.insert(key.clone());

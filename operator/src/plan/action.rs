@@ -139,13 +139,19 @@ impl Action {
     /// The step that does this and tells nobody.
     #[must_use]
     pub fn quietly(self) -> Step {
-        Step { action: self, tells: Vec::new() }
+        Step {
+            action: self,
+            tells: Vec::new(),
+        }
     }
 
     /// The step that does this and then tells.
     #[must_use]
     pub fn telling(self, tells: Vec<Tell>) -> Step {
-        Step { action: self, tells }
+        Step {
+            action: self,
+            tells,
+        }
     }
 }
 
@@ -176,11 +182,21 @@ pub enum About {
 impl Tell {
     /// The normal course of things.
     pub fn normal(about: About, reason: &'static str, note: impl Into<String>) -> Self {
-        Self { about, warning: false, reason, note: note.into() }
+        Self {
+            about,
+            warning: false,
+            reason,
+            note: note.into(),
+        }
     }
 
     /// Something to look at.
     pub fn warning(about: About, reason: &'static str, note: impl Into<String>) -> Self {
-        Self { about, warning: true, reason, note: note.into() }
+        Self {
+            about,
+            warning: true,
+            reason,
+            note: note.into(),
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Setting conditions by the rules of Kubernetes' API conventions.
 
-use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
 
 /// What a condition says.
 pub(super) struct Says<'a> {
@@ -12,7 +12,12 @@ pub(super) struct Says<'a> {
 }
 
 /// Sets a condition. Its transition time changes only with its status.
-pub(super) fn set(conditions: &mut Vec<Condition>, says: Says<'_>, generation: i64, now: Timestamp) {
+pub(super) fn set(
+    conditions: &mut Vec<Condition>,
+    says: Says<'_>,
+    generation: i64,
+    now: Timestamp,
+) {
     let status = if says.holds { "True" } else { "False" };
     let old = conditions.iter().find(|c| c.type_ == says.kind);
     let since = match old {
@@ -36,10 +41,16 @@ pub(super) fn set(conditions: &mut Vec<Condition>, says: Says<'_>, generation: i
 
 /// The reason of a condition.
 pub(super) fn reason<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a str> {
-    conditions.iter().find(|c| c.type_ == kind).map(|c| c.reason.as_str())
+    conditions
+        .iter()
+        .find(|c| c.type_ == kind)
+        .map(|c| c.reason.as_str())
 }
 
 /// Since when a condition has its status.
 pub(super) fn since(conditions: &[Condition], kind: &str) -> Option<Timestamp> {
-    conditions.iter().find(|c| c.type_ == kind).map(|c| c.last_transition_time.0)
+    conditions
+        .iter()
+        .find(|c| c.type_ == kind)
+        .map(|c| c.last_transition_time.0)
 }

@@ -18,11 +18,12 @@ mod rooms;
 #[cfg(test)]
 mod testing;
 
-pub use rooms::missing;
 pub use action::{About, Action, Step, Tell};
 pub use observed::{
-    Applied, LastRefusal, MemberView, NodeView, Observed, PodState, PodView, PoolKey, PoolView, PresentPod, RoomId, RoomView,
+    Applied, LastRefusal, MemberView, NodeView, Observed, PodState, PodView, PoolKey, PoolView,
+    PresentPod, RoomId, RoomView,
 };
+pub use rooms::missing;
 
 /// Everything that is to be done for one pool, in order. Steps of a later pass may follow from these: a caller plans
 /// again until nothing is left.

@@ -37,10 +37,20 @@ fn about(node: &NodeView) -> About {
 
 fn start(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) {
     // Without its pool or its Secrets a Pod would only fail.
-    if observed.pool.as_ref().is_some_and(|pool| !pool.deleting && pool.secret_problem.is_none()) {
-        let note = format!("made the Pod with UDP ports {} to {}", node.ports.min, node.ports.max);
+    if observed
+        .pool
+        .as_ref()
+        .is_some_and(|pool| !pool.deleting && pool.secret_problem.is_none())
+    {
+        let note = format!(
+            "made the Pod with UDP ports {} to {}",
+            node.ports.min, node.ports.max
+        );
         steps.push(
-            Action::CreatePod { node: node.name.clone() }.telling(vec![Tell::normal(about(node), events::POD_CREATED, note)]),
+            Action::CreatePod {
+                node: node.name.clone(),
+            }
+            .telling(vec![Tell::normal(about(node), events::POD_CREATED, note)]),
         );
     }
 }
@@ -48,23 +58,41 @@ fn start(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) {
 fn after_end(observed: &Observed, node: &NodeView, how: &str, steps: &mut Vec<Step>) {
     if node.leaving() {
         let note = format!("it has ended ({how}); the MediaNode is removed");
-        remove(node, steps, vec![Tell::normal(about(node), events::DRAIN_FINISHED, note)]);
+        remove(
+            node,
+            steps,
+            vec![Tell::normal(about(node), events::DRAIN_FINISHED, note)],
+        );
         return;
     }
     let failed_since = since(&node.status.conditions, types::READY)
         .filter(|_| reason(&node.status.conditions, types::READY) == Some(reasons::POD_ENDED));
     if failed_since.is_some_and(|since| observed.now.duration_since(since) >= KEEP_FAILED) {
         let note = format!("removed MediaNode {}, which failed: {how}", node.name);
-        remove(node, steps, vec![Tell::normal(About::Pool, events::NODE_REMOVED, note)]);
+        remove(
+            node,
+            steps,
+            vec![Tell::normal(About::Pool, events::NODE_REMOVED, note)],
+        );
     }
 }
 
 /// Deletes the object, or lets it go if it is being deleted already.
 fn remove(node: &NodeView, steps: &mut Vec<Step>, tells: Vec<Tell>) {
     if !node.deleting {
-        steps.push(Action::DeleteNode { node: node.name.clone() }.telling(tells));
+        steps.push(
+            Action::DeleteNode {
+                node: node.name.clone(),
+            }
+            .telling(tells),
+        );
     } else if node.held {
-        steps.push(Action::ReleaseNode { node: node.name.clone() }.quietly());
+        steps.push(
+            Action::ReleaseNode {
+                node: node.name.clone(),
+            }
+            .quietly(),
+        );
     }
 }
 
@@ -72,10 +100,16 @@ fn serve(node: &NodeView, pod: &PresentPod, steps: &mut Vec<Step>) {
     let Some(report) = node.report() else { return };
     let addresses = wanted_addresses(node, pod);
     if !addresses.is_empty() && addresses != report.addresses {
-        let note = format!("told the member that clients reach it at {}", join(&addresses));
+        let note = format!(
+            "told the member that clients reach it at {}",
+            join(&addresses)
+        );
         steps.push(
-            Action::SetAddresses { node: node.name.clone(), addresses }
-                .telling(vec![Tell::normal(about(node), events::ADDRESSES_SET, note)]),
+            Action::SetAddresses {
+                node: node.name.clone(),
+                addresses,
+            }
+            .telling(vec![Tell::normal(about(node), events::ADDRESSES_SET, note)]),
         );
     }
     let desired = match (node.wanted, report.state) {
@@ -84,41 +118,83 @@ fn serve(node: &NodeView, pod: &PresentPod, steps: &mut Vec<Step>) {
         _ => None,
     };
     if let Some(state) = desired {
-        steps.push(Action::SetDesired { node: node.name.clone(), state }.quietly());
+        steps.push(
+            Action::SetDesired {
+                node: node.name.clone(),
+                state,
+            }
+            .quietly(),
+        );
     }
     let serving = report.state == MemberState::Serving && node.wanted == WantedState::Active;
     if serving != pod.serving_label {
         let tells = if serving {
-            vec![Tell::normal(about(node), events::SERVING, "the member takes rooms and clients")]
+            vec![Tell::normal(
+                about(node),
+                events::SERVING,
+                "the member takes rooms and clients",
+            )]
         } else {
             Vec::new()
         };
-        steps.push(Action::LabelServing { node: node.name.clone(), serving }.telling(tells));
+        steps.push(
+            Action::LabelServing {
+                node: node.name.clone(),
+                serving,
+            }
+            .telling(tells),
+        );
     }
 }
 
 fn drain(observed: &Observed, node: &NodeView, pod: &PresentPod, steps: &mut Vec<Step>) {
     let name = node.name.clone();
     if node.wanted != WantedState::Draining {
-        let why = if node.deleting { "its MediaNode was deleted" } else { "its Pod was deleted" };
+        let why = if node.deleting {
+            "its MediaNode was deleted"
+        } else {
+            "its Pod was deleted"
+        };
         steps.push(
-            Action::DrainNode { node: name.clone() }.telling(vec![Tell::normal(about(node), events::DRAIN_STARTED, why)]),
+            Action::DrainNode { node: name.clone() }.telling(vec![Tell::normal(
+                about(node),
+                events::DRAIN_STARTED,
+                why,
+            )]),
         );
     }
     if pod.serving_label {
-        steps.push(Action::LabelServing { node: name.clone(), serving: false }.quietly());
+        steps.push(
+            Action::LabelServing {
+                node: name.clone(),
+                serving: false,
+            }
+            .quietly(),
+        );
     }
     let pool_gone = observed.pool.as_ref().is_none_or(|pool| pool.deleting);
     let mut tells = Vec::new();
     let end = match &node.member {
         _ if matches!(pod.state, PodState::Waiting(_)) || pool_gone => true,
         MemberView::Unknown => true,
-        MemberView::Silent { since, .. } => observed.now.duration_since(*since) >= UNREACHABLE_FOR_DRAIN,
+        MemberView::Silent { since, .. } => {
+            observed.now.duration_since(*since) >= UNREACHABLE_FOR_DRAIN
+        }
         MemberView::Answering(report) if report.state != MemberState::Draining => {
-            steps.push(Action::SetDesired { node: name.clone(), state: DesiredState::Draining }.quietly());
+            steps.push(
+                Action::SetDesired {
+                    node: name.clone(),
+                    state: DesiredState::Draining,
+                }
+                .quietly(),
+            );
             false
         }
-        MemberView::Answering(report) if report.load.rooms == 0 && report.load.proxied_sockets == 0 => true,
+        MemberView::Answering(report)
+            if report.load.rooms == 0 && report.load.proxied_sockets == 0 =>
+        {
+            true
+        }
         MemberView::Answering(report) => {
             let late = past_deadline(observed, node);
             if late && !pod.terminating {
@@ -137,9 +213,16 @@ fn drain(observed: &Observed, node: &NodeView, pod: &PresentPod, steps: &mut Vec
 }
 
 fn past_deadline(observed: &Observed, node: &NodeView) -> bool {
-    let started: Option<Timestamp> = node.status.drain_started_at.as_deref().and_then(|text| text.parse().ok());
-    let (Some(started), Some(pool)) = (started, &observed.pool) else { return false };
-    observed.now.duration_since(started) >= SignedDuration::from_secs(i64::from(pool.spec.drain.deadline_seconds))
+    let started: Option<Timestamp> = node
+        .status
+        .drain_started_at
+        .as_deref()
+        .and_then(|text| text.parse().ok());
+    let (Some(started), Some(pool)) = (started, &observed.pool) else {
+        return false;
+    };
+    observed.now.duration_since(started)
+        >= SignedDuration::from_secs(i64::from(pool.spec.drain.deadline_seconds))
 }
 
 /// Every address with every shard's port; the best address first, so that clients try it first.
@@ -148,21 +231,35 @@ fn wanted_addresses(node: &NodeView, pod: &PresentPod) -> Vec<AdvertisedAddress>
     pod.media_addresses
         .iter()
         .flat_map(|ip| {
-            ports().map(|(shard, port)| AdvertisedAddress { ip: *ip, port, shard: u16::try_from(shard).unwrap_or(u16::MAX) })
+            ports().map(|(shard, port)| AdvertisedAddress {
+                ip: *ip,
+                port,
+                shard: u16::try_from(shard).unwrap_or(u16::MAX),
+            })
         })
         .collect()
 }
 
 fn join(addresses: &[AdvertisedAddress]) -> String {
-    let texts: Vec<String> = addresses.iter().map(|a| std::net::SocketAddr::new(a.ip, a.port).to_string()).collect();
+    let texts: Vec<String> = addresses
+        .iter()
+        .map(|a| std::net::SocketAddr::new(a.ip, a.port).to_string())
+        .collect();
     texts.join(", ")
 }
 
 fn write_status(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) {
     let status = status(observed, node);
-    let failed_now = status.phase == MediaNodePhase::Failed && node.status.phase != MediaNodePhase::Failed;
-    let counts_only = MediaNodeStatus { rooms: node.status.rooms, participants: node.status.participants, ..status.clone() } == node.status;
-    let due = node.counts_written.is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
+    let failed_now =
+        status.phase == MediaNodePhase::Failed && node.status.phase != MediaNodePhase::Failed;
+    let counts_only = MediaNodeStatus {
+        rooms: node.status.rooms,
+        participants: node.status.participants,
+        ..status.clone()
+    } == node.status;
+    let due = node
+        .counts_written
+        .is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
     // A MediaNode whose finalizer is taken in this pass is gone; its status has no reader.
     let going = node.deleting && !node.held;
     if status == node.status || going || (counts_only && !due) {
@@ -170,23 +267,40 @@ fn write_status(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) {
     }
     let mut tells = Vec::new();
     if failed_now {
-        let note = format!("member {} is dead: {}; a new one takes its place", node.name, node.ended().unwrap_or_default());
+        let note = format!(
+            "member {} is dead: {}; a new one takes its place",
+            node.name,
+            node.ended().unwrap_or_default()
+        );
         tells.push(Tell::warning(about(node), events::NODE_DEAD, note.clone()));
         tells.push(Tell::warning(About::Pool, events::NODE_DEAD, note));
     }
-    steps.push(Action::WriteNodeStatus { node: node.name.clone(), status }.telling(tells));
+    steps.push(
+        Action::WriteNodeStatus {
+            node: node.name.clone(),
+            status,
+        }
+        .telling(tells),
+    );
 }
 
 fn status(observed: &Observed, node: &NodeView) -> MediaNodeStatus {
     let mut status = node.status.clone();
     let report = match &node.member {
-        MemberView::Answering(report) | MemberView::Silent { last: report, .. } if node.ended().is_none() => Some(report.as_ref()),
+        MemberView::Answering(report) | MemberView::Silent { last: report, .. }
+            if node.ended().is_none() =>
+        {
+            Some(report.as_ref())
+        }
         _ => None,
     };
     status.phase = phase(node, report);
     if let Some(pod) = node.present() {
         status.pod_name = Some(node.name.clone());
-        if node.leaving() && status.drain_started_at.is_none() && !matches!(pod.state, PodState::Ended(_)) {
+        if node.leaving()
+            && status.drain_started_at.is_none()
+            && !matches!(pod.state, PodState::Ended(_))
+        {
             status.drain_started_at = Some(observed.now.to_string());
         }
     }
@@ -194,8 +308,15 @@ fn status(observed: &Observed, node: &NodeView) -> MediaNodeStatus {
     status.participants = report.map_or(0, |report| count(report.load.participants));
     if let Some(report) = report {
         status.incarnation = Some(report.incarnation.to_string());
-        status.addresses =
-            report.addresses.iter().map(|a| MemberAddress { ip: a.ip, port: a.port, shard: a.shard }).collect();
+        status.addresses = report
+            .addresses
+            .iter()
+            .map(|a| MemberAddress {
+                ip: a.ip,
+                port: a.port,
+                shard: a.shard,
+            })
+            .collect();
     }
     let mut say = |says| set(&mut status.conditions, says, node.generation, observed.now);
     say(reachable(node));
@@ -212,9 +333,16 @@ fn phase(node: &NodeView, report: Option<&MemberReport>) -> MediaNodePhase {
     match (node.ended(), &node.pod) {
         (Some(_), _) if node.leaving() => MediaNodePhase::Ended,
         (Some(_), _) => MediaNodePhase::Failed,
-        _ if node.present().is_none_or(|pod| matches!(pod.state, PodState::Waiting(_))) => MediaNodePhase::Pending,
+        _ if node
+            .present()
+            .is_none_or(|pod| matches!(pod.state, PodState::Waiting(_))) =>
+        {
+            MediaNodePhase::Pending
+        }
         _ if node.leaving() || state == Some(MemberState::Draining) => MediaNodePhase::Draining,
-        _ if state == Some(MemberState::Cordoned) || node.wanted == WantedState::Cordoned => MediaNodePhase::Cordoned,
+        _ if state == Some(MemberState::Cordoned) || node.wanted == WantedState::Cordoned => {
+            MediaNodePhase::Cordoned
+        }
         _ if state == Some(MemberState::Serving) => MediaNodePhase::Serving,
         _ => MediaNodePhase::Starting,
     }
@@ -223,25 +351,52 @@ fn phase(node: &NodeView, report: Option<&MemberReport>) -> MediaNodePhase {
 fn reachable(node: &NodeView) -> Says<'static> {
     let (holds, reason, message) = match (&node.member, node.ended()) {
         (_, Some(how)) => (false, reasons::POD_ENDED, how),
-        (MemberView::Answering(report), None) => {
-            (true, reasons::AS_WANTED, format!("build {}, internal protocol {}", report.version, report.protocol))
-        }
-        (MemberView::Silent { .. }, None) => {
-            (false, reasons::UNREACHABLE, "the internal port does not answer; its rooms are left to it and its peers".to_owned())
-        }
-        (MemberView::Unknown, None) => (false, reasons::STARTING, "the member has not answered yet".to_owned()),
+        (MemberView::Answering(report), None) => (
+            true,
+            reasons::AS_WANTED,
+            format!(
+                "build {}, internal protocol {}",
+                report.version, report.protocol
+            ),
+        ),
+        (MemberView::Silent { .. }, None) => (
+            false,
+            reasons::UNREACHABLE,
+            "the internal port does not answer; its rooms are left to it and its peers".to_owned(),
+        ),
+        (MemberView::Unknown, None) => (
+            false,
+            reasons::STARTING,
+            "the member has not answered yet".to_owned(),
+        ),
     };
-    Says { kind: types::REACHABLE, holds, reason, message }
+    Says {
+        kind: types::REACHABLE,
+        holds,
+        reason,
+        message,
+    }
 }
 
 fn ready(node: &NodeView) -> Says<'static> {
-    let says = |holds, reason, message: &str| Says { kind: types::READY, holds, reason, message: message.to_owned() };
+    let says = |holds, reason, message: &str| Says {
+        kind: types::READY,
+        holds,
+        reason,
+        message: message.to_owned(),
+    };
     if let Some(how) = node.ended() {
         return says(false, reasons::POD_ENDED, &how);
     }
-    let Some(pod) = node.present() else { return says(false, reasons::STARTING, "it has no Pod yet") };
+    let Some(pod) = node.present() else {
+        return says(false, reasons::STARTING, "it has no Pod yet");
+    };
     if let PodState::Waiting(why) = &pod.state {
-        return says(false, reasons::STARTING, why.as_deref().unwrap_or("its Pod is being started"));
+        return says(
+            false,
+            reasons::STARTING,
+            why.as_deref().unwrap_or("its Pod is being started"),
+        );
     }
     if node.leaving() {
         return says(false, reasons::DRAINING, "its rooms are moving away");
@@ -258,16 +413,28 @@ fn ready(node: &NodeView) -> Says<'static> {
             MemberState::Serving if node.wanted == WantedState::Active => {
                 says(true, reasons::SERVING, "it takes rooms and clients")
             }
-            MemberState::Serving | MemberState::Cordoned => says(false, reasons::CORDONED, "it keeps its rooms and takes no new ones"),
+            MemberState::Serving | MemberState::Cordoned => says(
+                false,
+                reasons::CORDONED,
+                "it keeps its rooms and takes no new ones",
+            ),
             MemberState::Draining => says(false, reasons::DRAINING, "its rooms are moving away"),
-            MemberState::Fenced => says(false, reasons::FENCED, "it lost its claims and registers anew"),
+            MemberState::Fenced => says(
+                false,
+                reasons::FENCED,
+                "it lost its claims and registers anew",
+            ),
             MemberState::Starting => says(
                 false,
                 reasons::STARTING,
                 "the member is not registered yet; it needs its addresses and the Directory or a peer",
             ),
         },
-        MemberView::Silent { .. } => says(false, reasons::UNREACHABLE, "the internal port does not answer"),
+        MemberView::Silent { .. } => says(
+            false,
+            reasons::UNREACHABLE,
+            "the internal port does not answer",
+        ),
         MemberView::Unknown => says(false, reasons::STARTING, "the member has not answered yet"),
     }
 }
@@ -312,16 +479,27 @@ mod tests {
                 _ => None,
             })
         };
-        assert_eq!(labels(&Scene::pool(1).with(node("a").serving(0, 0).unlabelled())), Some(true));
+        assert_eq!(
+            labels(&Scene::pool(1).with(node("a").serving(0, 0).unlabelled())),
+            Some(true)
+        );
         assert_eq!(labels(&Scene::pool(1).with(node("a").serving(0, 0))), None);
-        assert_eq!(labels(&Scene::pool(1).with(node("a").serving(0, 0).draining())), Some(false));
+        assert_eq!(
+            labels(&Scene::pool(1).with(node("a").serving(0, 0).draining())),
+            Some(false)
+        );
         // One unanswered call takes nobody out of service.
-        assert_eq!(labels(&Scene::pool(1).with(node("a").serving(0, 0).silent(1))), None);
+        assert_eq!(
+            labels(&Scene::pool(1).with(node("a").serving(0, 0).silent(1))),
+            None
+        );
     }
 
     #[test]
     fn a_drain_asks_the_member_and_leaves_its_pod() {
-        let steps = Scene::pool(0).with(node("a").serving(2, 5).draining()).plan();
+        let steps = Scene::pool(0)
+            .with(node("a").serving(2, 5).draining())
+            .plan();
         assert!(actions_of(&steps).contains(&"SetDesired"));
         assert!(!actions_of(&steps).contains(&"DeletePod"));
     }
@@ -346,14 +524,23 @@ mod tests {
 
     #[test]
     fn a_drain_of_an_unreachable_member_waits_before_it_uses_sigterm() {
-        let ends = |seconds| actions_of(&Scene::pool(0).with(node("a").serving(1, 1).silent(seconds).draining()).plan()).contains(&"DeletePod");
+        let ends = |seconds| {
+            actions_of(
+                &Scene::pool(0)
+                    .with(node("a").serving(1, 1).silent(seconds).draining())
+                    .plan(),
+            )
+            .contains(&"DeletePod")
+        };
         assert!(!ends(1));
         assert!(ends(3));
     }
 
     #[test]
     fn deleting_the_media_node_is_a_drain() {
-        let steps = Scene::pool(0).with(node("a").serving(1, 1).deleting()).plan();
+        let steps = Scene::pool(0)
+            .with(node("a").serving(1, 1).deleting())
+            .plan();
         assert!(actions_of(&steps).contains(&"DrainNode"));
         assert!(!actions_of(&steps).contains(&"ReleaseNode"));
         let steps = Scene::pool(0).with(node("a").ended().deleting()).plan();
@@ -364,11 +551,17 @@ mod tests {
     fn a_dead_member_is_told_once_and_kept_for_a_while() {
         let mut scene = Scene::pool(1).with(node("a").serving(2, 2).ended());
         let steps = scene.plan();
-        assert_eq!(reasons_told(&steps).iter().filter(|r| **r == events::NODE_DEAD).count(), 2);
+        assert_eq!(
+            reasons_told(&steps)
+                .iter()
+                .filter(|r| **r == events::NODE_DEAD)
+                .count(),
+            2
+        );
         assert!(!actions_of(&steps).contains(&"DeleteNode"));
         scene.settle();
         assert!(!reasons_told(&scene.plan()).contains(&events::NODE_DEAD));
-        scene.observed.now = scene.observed.now + KEEP_FAILED;
+        scene.observed.now += KEEP_FAILED;
         assert!(actions_of(&scene.plan()).contains(&"DeleteNode"));
     }
 
@@ -403,7 +596,7 @@ mod tests {
         scene.observed.nodes[0].counts_written = Some(scene.observed.now);
         scene.observed.nodes[0].member = node("a").serving(1, 3).view().member;
         assert!(!actions_of(&scene.plan()).contains(&"WriteNodeStatus"));
-        scene.observed.now = scene.observed.now + COUNTS_EVERY;
+        scene.observed.now += COUNTS_EVERY;
         assert!(actions_of(&scene.plan()).contains(&"WriteNodeStatus"));
     }
 }

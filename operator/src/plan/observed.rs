@@ -5,7 +5,10 @@ use std::net::IpAddr;
 use k8s_openapi::jiff::Timestamp;
 use plenum_cluster::Incarnation;
 use plenum_cluster::member_api::{MemberReport, RoomReport};
-use plenum_crds::{MediaNodeStatus, MediaPoolSpec, MediaPoolStatus, PortRange, RoomResourceSpec, RoomStatus, WantedState};
+use plenum_crds::{
+    MediaNodeStatus, MediaPoolSpec, MediaPoolStatus, PortRange, RoomResourceSpec, RoomStatus,
+    WantedState,
+};
 
 /// Names a pool.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -220,8 +223,13 @@ impl NodeView {
     #[must_use]
     pub fn ended(&self) -> Option<String> {
         match &self.pod {
-            PodView::Present(PresentPod { state: PodState::Ended(how), .. }) => Some(how.clone()),
-            PodView::Absent if self.status.pod_name.is_some() => Some("its Pod was removed".to_owned()),
+            PodView::Present(PresentPod {
+                state: PodState::Ended(how),
+                ..
+            }) => Some(how.clone()),
+            PodView::Absent if self.status.pod_name.is_some() => {
+                Some("its Pod was removed".to_owned())
+            }
             _ => None,
         }
     }
@@ -229,7 +237,9 @@ impl NodeView {
     /// On its way out, by whatever cause.
     #[must_use]
     pub fn leaving(&self) -> bool {
-        self.wanted == WantedState::Draining || self.deleting || self.present().is_some_and(|pod| pod.terminating)
+        self.wanted == WantedState::Draining
+            || self.deleting
+            || self.present().is_some_and(|pod| pod.terminating)
     }
 
     /// What the member says now.

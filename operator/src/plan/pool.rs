@@ -60,10 +60,15 @@ fn drain_surplus(pool: &PoolView, staying: &[&NodeView], surplus: usize, steps: 
             node.name,
             departure_reason(node)
         );
-        steps.push(Action::DrainNode { node: node.name.clone() }.telling(vec![
-            Tell::normal(About::Pool, events::DRAIN_STARTED, why.clone()),
-            Tell::normal(About::Node(node.name.clone()), events::DRAIN_STARTED, why),
-        ]));
+        steps.push(
+            Action::DrainNode {
+                node: node.name.clone(),
+            }
+            .telling(vec![
+                Tell::normal(About::Pool, events::DRAIN_STARTED, why.clone()),
+                Tell::normal(About::Node(node.name.clone()), events::DRAIN_STARTED, why),
+            ]),
+        );
     }
 }
 
@@ -71,37 +76,72 @@ fn drain_surplus(pool: &PoolView, staying: &[&NodeView], surplus: usize, steps: 
 /// known counts as the fullest. Ties by name.
 fn departure_rank(node: &NodeView) -> (bool, u8, u32, u32, String) {
     let (class, participants, rooms) = match &node.member {
-        _ if node.present().is_none_or(|pod| matches!(pod.state, PodState::Waiting(_))) => (0, 0, 0),
+        _ if node
+            .present()
+            .is_none_or(|pod| matches!(pod.state, PodState::Waiting(_))) =>
+        {
+            (0, 0, 0)
+        }
         MemberView::Answering(report) | MemberView::Silent { last: report, .. } => {
             (1, report.load.participants, report.load.rooms)
         }
         MemberView::Unknown => (2, 0, 0),
     };
-    (!node.delete_first, class, participants, rooms, node.name.clone())
+    (
+        !node.delete_first,
+        class,
+        participants,
+        rooms,
+        node.name.clone(),
+    )
 }
 
 fn departure_reason(node: &NodeView) -> String {
     match &node.member {
         _ if node.delete_first => "it is marked with plenum.dev/delete-first".to_owned(),
         MemberView::Answering(report) | MemberView::Silent { last: report, .. } => {
-            format!("it is the emptiest, with {} participants in {} rooms", report.load.participants, report.load.rooms)
+            format!(
+                "it is the emptiest, with {} participants in {} rooms",
+                report.load.participants, report.load.rooms
+            )
         }
         MemberView::Unknown => "it has not served yet".to_owned(),
     }
 }
 
-fn create_missing(observed: &Observed, pool: &PoolView, wanted: usize, missing: usize, steps: &mut Vec<Step>) -> Option<Shortage> {
-    let failed = observed.nodes.iter().filter(|n| n.ended().is_some() && !n.leaving()).count();
+fn create_missing(
+    observed: &Observed,
+    pool: &PoolView,
+    wanted: usize,
+    missing: usize,
+    steps: &mut Vec<Step>,
+) -> Option<Shortage> {
+    let failed = observed
+        .nodes
+        .iter()
+        .filter(|n| n.ended().is_some() && !n.leaving())
+        .count();
     if missing > 0 && failed > wanted + FAILED_BEYOND_REPLICAS {
-        let message =
-            format!("{failed} members failed in short order; waiting before more are made, see the MediaNodes in phase Failed");
-        return Some(Shortage { reason: reasons::MEMBERS_FAILING, message });
+        let message = format!(
+            "{failed} members failed in short order; waiting before more are made, see the MediaNodes in phase Failed"
+        );
+        return Some(Shortage {
+            reason: reasons::MEMBERS_FAILING,
+            message,
+        });
     }
-    let (ended, alive): (Vec<&NodeView>, Vec<&NodeView>) = observed.nodes.iter().partition(|node| node.ended().is_some());
+    let (ended, alive): (Vec<&NodeView>, Vec<&NodeView>) = observed
+        .nodes
+        .iter()
+        .partition(|node| node.ended().is_some());
     let mut taken: Vec<_> = alive.iter().map(|node| node.ports).collect();
     let ended: Vec<_> = ended.iter().map(|node| node.ports).collect();
     let mut random = fastrand::Rng::with_seed(observed.seed);
-    let mut names: Vec<String> = observed.nodes.iter().map(|node| node.name.clone()).collect();
+    let mut names: Vec<String> = observed
+        .nodes
+        .iter()
+        .map(|node| node.name.clone())
+        .collect();
     for _ in 0..missing.min(CREATES_PER_PASS) {
         let Some(ports) = ports::allocate(&pool.spec, &taken, &ended) else {
             let range = pool.spec.network.port_range;
@@ -112,21 +152,35 @@ fn create_missing(observed: &Observed, pool: &PoolView, wanted: usize, missing: 
                 ports::fit(&pool.spec),
                 pool.spec.shards
             );
-            return Some(Shortage { reason: reasons::PORTS_EXHAUSTED, message });
+            return Some(Shortage {
+                reason: reasons::PORTS_EXHAUSTED,
+                message,
+            });
         };
         taken.push(ports);
         let name = fresh_name(&observed.key.name, &names, &mut random);
         names.push(name.clone());
-        let note = format!("made MediaNode {name} with UDP ports {} to {}: the pool is to have {wanted} members", ports.min, ports.max);
-        steps.push(Action::CreateNode { name, ports }.telling(vec![Tell::normal(About::Pool, events::NODE_CREATED, note)]));
+        let note = format!(
+            "made MediaNode {name} with UDP ports {} to {}: the pool is to have {wanted} members",
+            ports.min, ports.max
+        );
+        steps.push(
+            Action::CreateNode { name, ports }.telling(vec![Tell::normal(
+                About::Pool,
+                events::NODE_CREATED,
+                note,
+            )]),
+        );
     }
     None
 }
 
 fn fresh_name(pool: &str, names: &[String], random: &mut fastrand::Rng) -> String {
     loop {
-        let suffix: String =
-            (0..NAME_SUFFIX).filter_map(|_| random.choice(NAME_ALPHABET)).map(|byte| char::from(*byte)).collect();
+        let suffix: String = (0..NAME_SUFFIX)
+            .filter_map(|_| random.choice(NAME_ALPHABET))
+            .map(|byte| char::from(*byte))
+            .collect();
         let name = format!("{pool}-{suffix}");
         if !names.contains(&name) {
             return name;
@@ -144,14 +198,20 @@ mod tests {
         let scene = Scene::pool(3);
         let made = created(&scene.plan());
         assert_eq!(made.len(), 3);
-        let ports: std::collections::BTreeSet<u16> = made.iter().map(|(_, ports)| ports.min).collect();
+        let ports: std::collections::BTreeSet<u16> =
+            made.iter().map(|(_, ports)| ports.min).collect();
         assert_eq!(ports.len(), 3);
-        assert!(made.iter().all(|(name, _)| name.starts_with("main-") && name.len() == "main-".len() + 5));
+        assert!(
+            made.iter()
+                .all(|(name, _)| name.starts_with("main-") && name.len() == "main-".len() + 5)
+        );
     }
 
     #[test]
     fn a_pool_of_the_right_size_is_left_alone() {
-        let scene = Scene::pool(2).with(node("a").serving(3, 9)).with(node("b").serving(0, 0));
+        let scene = Scene::pool(2)
+            .with(node("a").serving(3, 9))
+            .with(node("b").serving(0, 0));
         let steps = scene.plan();
         assert!(created(&steps).is_empty() && drained(&steps).is_empty());
     }
@@ -167,40 +227,54 @@ mod tests {
 
     #[test]
     fn of_equals_the_first_by_name_goes() {
-        let scene = Scene::pool(1).with(node("b").serving(0, 0)).with(node("a").serving(0, 0));
+        let scene = Scene::pool(1)
+            .with(node("b").serving(0, 0))
+            .with(node("a").serving(0, 0));
         assert_eq!(drained(&scene.plan()), ["a"]);
     }
 
     #[test]
     fn the_marked_one_goes_though_it_is_full() {
-        let scene = Scene::pool(1).with(node("a").serving(0, 0)).with(node("b").serving(9, 90).delete_first());
+        let scene = Scene::pool(1)
+            .with(node("a").serving(0, 0))
+            .with(node("b").serving(9, 90).delete_first());
         assert_eq!(drained(&scene.plan()), ["b"]);
     }
 
     #[test]
     fn one_that_never_ran_goes_before_an_empty_one_that_serves() {
-        let scene = Scene::pool(1).with(node("a").serving(0, 0)).with(node("b").waiting());
+        let scene = Scene::pool(1)
+            .with(node("a").serving(0, 0))
+            .with(node("b").waiting());
         assert_eq!(drained(&scene.plan()), ["b"]);
     }
 
     #[test]
     fn a_running_member_of_which_nothing_is_known_counts_as_full() {
-        let scene = Scene::pool(1).with(node("a").running_unknown()).with(node("b").serving(3, 7));
+        let scene = Scene::pool(1)
+            .with(node("a").running_unknown())
+            .with(node("b").serving(3, 7));
         assert_eq!(drained(&scene.plan()), ["b"]);
     }
 
     #[test]
     fn draining_members_do_not_count() {
-        let scene = Scene::pool(1).with(node("a").serving(0, 0).draining()).with(node("b").serving(3, 7));
+        let scene = Scene::pool(1)
+            .with(node("a").serving(0, 0).draining())
+            .with(node("b").serving(3, 7));
         let steps = scene.plan();
         assert!(created(&steps).is_empty() && drained(&steps).is_empty());
-        let scene = Scene::pool(2).with(node("a").serving(0, 0).draining()).with(node("b").serving(3, 7));
+        let scene = Scene::pool(2)
+            .with(node("a").serving(0, 0).draining())
+            .with(node("b").serving(3, 7));
         assert_eq!(created(&scene.plan()).len(), 1);
     }
 
     #[test]
     fn a_dead_member_is_replaced_in_the_same_pass() {
-        let scene = Scene::pool(2).with(node("a").ended()).with(node("b").serving(3, 7));
+        let scene = Scene::pool(2)
+            .with(node("a").ended())
+            .with(node("b").serving(3, 7));
         assert_eq!(created(&scene.plan()).len(), 1);
     }
 
@@ -237,7 +311,10 @@ mod tests {
         let mut steps = Vec::new();
         let shortage = plan(&scene.observed, &mut steps).unwrap().message;
         assert_eq!(created(&steps).len(), 2);
-        assert!(shortage.contains("100 to 101") && shortage.contains("widen"), "{shortage}");
+        assert!(
+            shortage.contains("100 to 101") && shortage.contains("widen"),
+            "{shortage}"
+        );
     }
 
     #[test]

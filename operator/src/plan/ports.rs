@@ -5,8 +5,14 @@ use plenum_crds::{MediaPoolSpec, NetworkMode, PortRange};
 
 /// The lowest block that no member of `taken` has, or else one that only members of `ended` have (their Pods have let
 /// go of it). `None` if the range is used up.
-pub(super) fn allocate(spec: &MediaPoolSpec, taken: &[PortRange], ended: &[PortRange]) -> Option<PortRange> {
-    let free = |block: &PortRange, used: &[PortRange]| used.iter().all(|u| u.max < block.min || block.max < u.min);
+pub(super) fn allocate(
+    spec: &MediaPoolSpec,
+    taken: &[PortRange],
+    ended: &[PortRange],
+) -> Option<PortRange> {
+    let free = |block: &PortRange, used: &[PortRange]| {
+        used.iter().all(|u| u.max < block.min || block.max < u.min)
+    };
     match spec.network.mode {
         // Each Pod has an address of its own: all bind the same ports.
         NetworkMode::PodIP => blocks(spec).next(),
@@ -25,7 +31,11 @@ fn blocks(spec: &MediaPoolSpec) -> impl Iterator<Item = PortRange> {
     let (range, shards) = (spec.network.port_range, spec.shards.max(1));
     (range.min..=range.max)
         .step_by(usize::from(shards))
-        .map_while(move |min| min.checked_add(shards - 1).filter(|max| *max <= range.max).map(|max| PortRange { min, max }))
+        .map_while(move |min| {
+            min.checked_add(shards - 1)
+                .filter(|max| *max <= range.max)
+                .map(|max| PortRange { min, max })
+        })
 }
 
 #[cfg(test)]
@@ -43,7 +53,10 @@ mod tests {
         spec.shards = 4;
         spec.network.port_range = range(100, 111);
         assert_eq!(allocate(&spec, &[], &[]), Some(range(100, 103)));
-        assert_eq!(allocate(&spec, &[range(100, 103)], &[]), Some(range(104, 107)));
+        assert_eq!(
+            allocate(&spec, &[range(100, 103)], &[]),
+            Some(range(104, 107))
+        );
         assert_eq!(fit(&spec), 3);
     }
 
@@ -51,8 +64,14 @@ mod tests {
     fn ports_of_ended_members_are_used_last() {
         let mut spec = pool_spec();
         spec.network.port_range = range(100, 102);
-        assert_eq!(allocate(&spec, &[range(101, 101)], &[range(100, 100)]), Some(range(102, 102)));
-        assert_eq!(allocate(&spec, &[range(101, 102)], &[range(100, 100)]), Some(range(100, 100)));
+        assert_eq!(
+            allocate(&spec, &[range(101, 101)], &[range(100, 100)]),
+            Some(range(102, 102))
+        );
+        assert_eq!(
+            allocate(&spec, &[range(101, 102)], &[range(100, 100)]),
+            Some(range(100, 100))
+        );
         assert_eq!(allocate(&spec, &[range(100, 102)], &[]), None);
     }
 
@@ -61,7 +80,10 @@ mod tests {
         let mut spec = pool_spec();
         spec.shards = 2;
         spec.network.port_range = range(100, 105);
-        assert_eq!(allocate(&spec, &[range(101, 101), range(102, 102)], &[]), Some(range(104, 105)));
+        assert_eq!(
+            allocate(&spec, &[range(101, 101), range(102, 102)], &[]),
+            Some(range(104, 105))
+        );
     }
 
     #[test]

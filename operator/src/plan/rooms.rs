@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use plenum_cluster::RoomKey;
 use plenum_cluster::directory::{Capacity, Holder};
 use plenum_cluster::member_api::{MemberState, RoomReport};
 use plenum_cluster::placement::{Candidate, NoPlace, Placement};
-use plenum_cluster::RoomKey;
 use plenum_crds::conditions::{events, reasons, types};
 use plenum_crds::{Assignment, RoomPhase, RoomStatus, names};
 
@@ -52,18 +52,31 @@ struct Verdict<'a> {
 pub(super) fn plan(observed: &Observed, steps: &mut Vec<Step>) {
     let homes = homes(observed);
     let owners = owners(observed);
-    let mut placement = observed.pool.as_ref().map(|pool| Placement::new(candidates(observed, pool)));
+    let mut placement = observed
+        .pool
+        .as_ref()
+        .map(|pool| Placement::new(candidates(observed, pool)));
     let mut puts = PUTS_PER_PASS;
     let mut count_writes = observed.count_writes;
     for room in &observed.rooms {
-        let holder = owners.get(room.room_name()).copied().filter(|owner| owner.id != room.id);
-        let home = homes.get(room.room_name()).filter(|_| holder.is_none() && room.admitted);
+        let holder = owners
+            .get(room.room_name())
+            .copied()
+            .filter(|owner| owner.id != room.id);
+        let home = homes
+            .get(room.room_name())
+            .filter(|_| holder.is_none() && room.admitted);
         if room.deleting_since.is_some() {
             end(observed, room, home, steps);
             continue;
         }
         if !room.held {
-            steps.push(Action::HoldRoom { room: room.id.clone() }.quietly());
+            steps.push(
+                Action::HoldRoom {
+                    room: room.id.clone(),
+                }
+                .quietly(),
+            );
             continue;
         }
         let verdict = match refusal(observed, room, holder) {
@@ -92,22 +105,40 @@ fn owners(observed: &Observed) -> HashMap<&str, &RoomView> {
 fn homes(observed: &Observed) -> BTreeMap<&str, Home<'_>> {
     let mut homes: BTreeMap<&str, Home<'_>> = BTreeMap::new();
     for node in &observed.nodes {
-        let Some(member) = node.report() else { continue };
+        let Some(member) = node.report() else {
+            continue;
+        };
         if matches!(member.state, MemberState::Fenced | MemberState::Starting) {
             continue;
         }
         for report in &member.rooms {
-            let holder = Holder { node: member.node_id.clone(), incarnation: member.incarnation };
+            let holder = Holder {
+                node: member.node_id.clone(),
+                incarnation: member.incarnation,
+            };
             let known = homes.get(report.name.as_str());
-            if known.is_none_or(|known| (known.report.epoch, known.holder.incarnation) < (report.epoch, holder.incarnation)) {
-                homes.insert(report.name.as_str(), Home { node, report, state: member.state, holder });
+            if known.is_none_or(|known| {
+                (known.report.epoch, known.holder.incarnation) < (report.epoch, holder.incarnation)
+            }) {
+                homes.insert(
+                    report.name.as_str(),
+                    Home {
+                        node,
+                        report,
+                        state: member.state,
+                        holder,
+                    },
+                );
             }
         }
     }
     homes
 }
 
-fn candidates<'a>(observed: &'a Observed, pool: &'a PoolView) -> impl Iterator<Item = Candidate> + 'a {
+fn candidates<'a>(
+    observed: &'a Observed,
+    pool: &'a PoolView,
+) -> impl Iterator<Item = Candidate> + 'a {
     let capacity = pool.spec.capacity;
     let capacity = Capacity {
         rooms: capacity.rooms.unwrap_or(0),
@@ -117,7 +148,10 @@ fn candidates<'a>(observed: &'a Observed, pool: &'a PoolView) -> impl Iterator<I
     observed.nodes.iter().filter_map(move |node| {
         let report = node.report().filter(|_| !node.leaving())?;
         Some(Candidate {
-            holder: Holder { node: report.node_id.clone(), incarnation: report.incarnation },
+            holder: Holder {
+                node: report.node_id.clone(),
+                incarnation: report.incarnation,
+            },
             state: report.state,
             weight: u32::from(pool.spec.shards),
             load: report.load,
@@ -128,11 +162,27 @@ fn candidates<'a>(observed: &'a Observed, pool: &'a PoolView) -> impl Iterator<I
 }
 
 /// Why the spec is not taken at all.
-fn refusal(observed: &Observed, room: &RoomView, holder: Option<&RoomView>) -> Option<Verdict<'static>> {
-    let refused = |reason, message| Some(Verdict { phase: RoomPhase::Failed, home: None, reason, message });
+fn refusal(
+    observed: &Observed,
+    room: &RoomView,
+    holder: Option<&RoomView>,
+) -> Option<Verdict<'static>> {
+    let refused = |reason, message| {
+        Some(Verdict {
+            phase: RoomPhase::Failed,
+            home: None,
+            reason,
+            message,
+        })
+    };
     if observed.pool.is_none() {
         let message = format!("there is no MediaPool {}", observed.key);
-        return Some(Verdict { phase: RoomPhase::Pending, home: None, reason: reasons::POOL_NOT_FOUND, message });
+        return Some(Verdict {
+            phase: RoomPhase::Pending,
+            home: None,
+            reason: reasons::POOL_NOT_FOUND,
+            message,
+        });
     }
     if !room.admitted {
         let message = format!(
@@ -142,7 +192,11 @@ fn refusal(observed: &Observed, room: &RoomView, holder: Option<&RoomView>) -> O
         return refused(reasons::NAMESPACE_NOT_ALLOWED, message);
     }
     let holder = holder?;
-    let message = format!("the name {:?} is held by Room {} in this pool; choose another roomName", room.room_name(), holder.id);
+    let message = format!(
+        "the name {:?} is held by Room {} in this pool; choose another roomName",
+        room.room_name(),
+        holder.id
+    );
     refused(reasons::NAME_TAKEN, message)
 }
 
@@ -155,11 +209,20 @@ fn place<'a>(
     puts: &mut usize,
     steps: &mut Vec<Step>,
 ) -> Option<Verdict<'a>> {
-    let retry = room.refusal.as_ref().is_none_or(|refusal| observed.now.duration_since(refusal.at) >= RETRY_AFTER);
+    let retry = room
+        .refusal
+        .as_ref()
+        .is_none_or(|refusal| observed.now.duration_since(refusal.at) >= RETRY_AFTER);
     let mut put = |node: &str| {
         if retry && *puts > 0 {
             *puts -= 1;
-            steps.push(Action::PutRoom { room: room.id.clone(), node: node.to_owned() }.quietly());
+            steps.push(
+                Action::PutRoom {
+                    room: room.id.clone(),
+                    node: node.to_owned(),
+                }
+                .quietly(),
+            );
         }
     };
     if let Some(home) = home {
@@ -170,7 +233,10 @@ fn place<'a>(
     }
     if room.spec.closed {
         let message = "spec.closed is set: joins are refused";
-        if room.applied.as_ref().is_none_or(|applied| applied.generation != room.generation)
+        if room
+            .applied
+            .as_ref()
+            .is_none_or(|applied| applied.generation != room.generation)
             && let Some(node) = observed.nodes.iter().find(|node| serves(node))
         {
             put(&node.name);
@@ -185,30 +251,66 @@ fn place<'a>(
         }
         Absence::Homeless => {}
     }
-    let phase = if room.status.assignment.is_some() { RoomPhase::Moving } else { RoomPhase::Pending };
+    let phase = if room.status.assignment.is_some() {
+        RoomPhase::Moving
+    } else {
+        RoomPhase::Pending
+    };
     let key = match RoomKey::new(room.room_name()) {
         Ok(key) => key,
-        Err(error) => return Some(verdict(RoomPhase::Failed, reasons::REFUSED, error.to_string())),
-    };
-    Some(match placement.map(|placement| placement.place(&key, None)) {
-        Some(Ok(holder)) => {
-            put(holder.node.as_str());
-            match &room.refusal {
-                Some(refusal) => verdict(phase, refusal_reason(&refusal.reason), refusal.message.clone()),
-                None => verdict(phase, reasons::MOVING, format!("member {} is asked to take it", holder.node)),
-            }
+        Err(error) => {
+            return Some(verdict(
+                RoomPhase::Failed,
+                reasons::REFUSED,
+                error.to_string(),
+            ));
         }
-        Some(Err(none)) => verdict(phase, no_place_reason(none), no_place_message(observed, none)),
-        None => verdict(phase, reasons::POOL_NOT_FOUND, format!("there is no MediaPool {}", observed.key)),
-    })
+    };
+    Some(
+        match placement.map(|placement| placement.place(&key, None)) {
+            Some(Ok(holder)) => {
+                put(holder.node.as_str());
+                match &room.refusal {
+                    Some(refusal) => verdict(
+                        phase,
+                        refusal_reason(&refusal.reason),
+                        refusal.message.clone(),
+                    ),
+                    None => verdict(
+                        phase,
+                        reasons::MOVING,
+                        format!("member {} is asked to take it", holder.node),
+                    ),
+                }
+            }
+            Some(Err(none)) => verdict(
+                phase,
+                no_place_reason(none),
+                no_place_message(observed, none),
+            ),
+            None => verdict(
+                phase,
+                reasons::POOL_NOT_FOUND,
+                format!("there is no MediaPool {}", observed.key),
+            ),
+        },
+    )
 }
 
 fn verdict<'a>(phase: RoomPhase, reason: &'static str, message: impl Into<String>) -> Verdict<'a> {
-    Verdict { phase, home: None, reason, message: message.into() }
+    Verdict {
+        phase,
+        home: None,
+        reason,
+        message: message.into(),
+    }
 }
 
 fn serves(node: &NodeView) -> bool {
-    !node.leaving() && node.report().is_some_and(|report| report.state == MemberState::Serving)
+    !node.leaving()
+        && node
+            .report()
+            .is_some_and(|report| report.state == MemberState::Serving)
 }
 
 fn is_applied(room: &RoomView, home: &Home<'_>) -> bool {
@@ -219,17 +321,57 @@ fn is_applied(room: &RoomView, home: &Home<'_>) -> bool {
     })
 }
 
+/// Its home knows the spec: this operator has told it, or one before it has, as the status says.
+fn is_settled(room: &RoomView, home: &Home<'_>) -> bool {
+    let told_before = || {
+        room.applied.is_none()
+            && room.status.observed_generation == Some(room.generation)
+            && reason(&room.status.conditions, types::READY) == Some(reasons::SERVING)
+            && room.status.assignment.as_ref().is_some_and(|old| {
+                old.node == home.node.name && old.incarnation == home.holder.incarnation.to_string()
+            })
+    };
+    is_applied(room, home) || told_before()
+}
+
 fn at_home<'a>(room: &RoomView, home: &'a Home<'a>) -> Verdict<'a> {
     let (phase, reason, message) = if home.state == MemberState::Draining {
-        (RoomPhase::Moving, reasons::MOVING, format!("its home {} drains", home.node.name))
+        (
+            RoomPhase::Moving,
+            reasons::MOVING,
+            format!("its home {} drains", home.node.name),
+        )
     } else if room.spec.closed {
-        (RoomPhase::Closed, reasons::CLOSED, format!("spec.closed is set; the call ends on {}", home.node.name))
+        (
+            RoomPhase::Closed,
+            reasons::CLOSED,
+            format!("spec.closed is set; the call ends on {}", home.node.name),
+        )
     } else if home.report.participants > 0 {
-        (RoomPhase::Active, reasons::PLACED, format!("it lives on {} since epoch {}", home.node.name, home.report.epoch))
+        (
+            RoomPhase::Active,
+            reasons::PLACED,
+            format!(
+                "it lives on {} since epoch {}",
+                home.node.name, home.report.epoch
+            ),
+        )
     } else {
-        (RoomPhase::Assigned, reasons::PLACED, format!("it lives on {} since epoch {}", home.node.name, home.report.epoch))
+        (
+            RoomPhase::Assigned,
+            reasons::PLACED,
+            format!(
+                "it lives on {} since epoch {}",
+                home.node.name, home.report.epoch
+            ),
+        )
     };
-    Verdict { phase, home: Some(home), reason, message }
+    Verdict {
+        phase,
+        home: Some(home),
+        reason,
+        message,
+    }
 }
 
 /// What it means that no member reports a room.
@@ -250,19 +392,35 @@ fn absence(observed: &Observed, room: &RoomView) -> Absence {
         return Absence::CallEnded;
     }
     let assigned = room.status.assignment.as_ref();
-    let node = assigned.and_then(|assigned| observed.nodes.iter().find(|node| node.name == assigned.node));
-    let (Some(assigned), Some(node)) = (assigned, node.filter(|node| node.ended().is_none())) else {
+    let node = assigned.and_then(|assigned| {
+        observed
+            .nodes
+            .iter()
+            .find(|node| node.name == assigned.node)
+    });
+    let (Some(assigned), Some(node)) = (assigned, node.filter(|node| node.ended().is_none()))
+    else {
         return Absence::Homeless;
     };
     match &node.member {
-        MemberView::Silent { since, .. } if observed.now.duration_since(*since) < SILENT_HOME_KEEPS => Absence::TooEarly,
+        MemberView::Silent { since, .. }
+            if observed.now.duration_since(*since) < SILENT_HOME_KEEPS =>
+        {
+            Absence::TooEarly
+        }
         MemberView::Answering(report)
             if report.incarnation.to_string() == assigned.incarnation
                 && matches!(report.state, MemberState::Serving | MemberState::Cordoned)
                 && room.applied.is_some() =>
         {
-            let missing = room.missing_since.map_or(SignedDuration::ZERO, |since| observed.now.duration_since(since));
-            if missing >= CALL_ENDED_AFTER { Absence::CallEnded } else { Absence::TooEarly }
+            let missing = room.missing_since.map_or(SignedDuration::ZERO, |since| {
+                observed.now.duration_since(since)
+            });
+            if missing >= CALL_ENDED_AFTER {
+                Absence::CallEnded
+            } else {
+                Absence::TooEarly
+            }
         }
         _ => Absence::Homeless,
     }
@@ -305,21 +463,39 @@ fn end(observed: &Observed, room: &RoomView, home: Option<&Home<'_>>, steps: &mu
         return;
     }
     let about = || About::Room(room.id.clone());
-    let mut nodes: Vec<String> = home.map(|home| home.node.name.clone()).into_iter().collect();
-    let assigned = room.status.assignment.as_ref().map(|assignment| assignment.node.as_str());
+    let mut nodes: Vec<String> = home
+        .map(|home| home.node.name.clone())
+        .into_iter()
+        .collect();
+    let assigned = room
+        .status
+        .assignment
+        .as_ref()
+        .map(|assignment| assignment.node.as_str());
     let silent = observed.nodes.iter().find(|node| {
-        Some(node.name.as_str()) == assigned && node.ended().is_none() && matches!(node.member, MemberView::Silent { .. })
+        Some(node.name.as_str()) == assigned
+            && node.ended().is_none()
+            && matches!(node.member, MemberView::Silent { .. })
     });
     let tells = match (home, silent) {
         (Some(home), _) => {
-            let note = format!("{} participants on {} were told ROOM_DELETED", home.report.participants, home.node.name);
+            let note = format!(
+                "{} participants on {} were told ROOM_DELETED",
+                home.report.participants, home.node.name
+            );
             vec![Tell::normal(about(), events::ENDED, note)]
         }
         (None, Some(node)) => {
-            if room.deleting_since.is_some_and(|since| observed.now.duration_since(since) < END_WAITS) {
+            if room
+                .deleting_since
+                .is_some_and(|since| observed.now.duration_since(since) < END_WAITS)
+            {
                 return;
             }
-            let note = format!("its home {} does not answer; the call ends there by its own timeouts", node.name);
+            let note = format!(
+                "its home {} does not answer; the call ends there by its own timeouts",
+                node.name
+            );
             vec![Tell::warning(about(), events::END_UNCONFIRMED, note)]
         }
         (None, None) => Vec::new(),
@@ -332,10 +508,22 @@ fn end(observed: &Observed, room: &RoomView, home: Option<&Home<'_>>, steps: &mu
         // Nobody serves it, but the Directory may still keep its spec: any member can remove that.
         nodes.push(node.name.clone());
     }
-    steps.push(Action::EndRoom { room: room.id.clone(), nodes }.telling(tells));
+    steps.push(
+        Action::EndRoom {
+            room: room.id.clone(),
+            nodes,
+        }
+        .telling(tells),
+    );
 }
 
-fn write_status(observed: &Observed, room: &RoomView, verdict: &Verdict<'_>, count_writes: &mut usize, steps: &mut Vec<Step>) {
+fn write_status(
+    observed: &Observed,
+    room: &RoomView,
+    verdict: &Verdict<'_>,
+    count_writes: &mut usize,
+    steps: &mut Vec<Step>,
+) {
     let status = status(observed, room, verdict);
     if status == room.status {
         return;
@@ -346,14 +534,22 @@ fn write_status(observed: &Observed, room: &RoomView, verdict: &Verdict<'_>, cou
         ..status.clone()
     } == room.status;
     if counts_only {
-        let due = room.counts_written.is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
+        let due = room
+            .counts_written
+            .is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
         if !due || *count_writes == 0 {
             return;
         }
         *count_writes -= 1;
     }
     let tells = told(room, &status, verdict);
-    steps.push(Action::WriteRoomStatus { room: room.id.clone(), status: Box::new(status) }.telling(tells));
+    steps.push(
+        Action::WriteRoomStatus {
+            room: room.id.clone(),
+            status: Box::new(status),
+        }
+        .telling(tells),
+    );
 }
 
 fn status(observed: &Observed, room: &RoomView, verdict: &Verdict<'_>) -> RoomStatus {
@@ -365,36 +561,71 @@ fn status(observed: &Observed, room: &RoomView, verdict: &Verdict<'_>) -> RoomSt
         status.epoch = Some(status.epoch.map_or(epoch, |old| old.max(epoch)));
         status.participants = count(home.report.participants);
         status.publishers = count(home.report.publishers);
-        status.started_at = Timestamp::from_millisecond(home.report.started_at_ms).ok().map(|at| at.to_string());
+        status.started_at = Timestamp::from_millisecond(home.report.started_at_ms)
+            .ok()
+            .map(|at| at.to_string());
         status.assignment = Some(assignment(observed, room, home));
     } else {
         status.participants = 0;
         status.publishers = 0;
-        if matches!(verdict.phase, RoomPhase::Closed | RoomPhase::Failed | RoomPhase::Pending) {
+        if matches!(
+            verdict.phase,
+            RoomPhase::Closed | RoomPhase::Failed | RoomPhase::Pending
+        ) {
             status.assignment = None;
             status.started_at = None;
         }
     }
     let accepted = match verdict.reason {
-        reasons::NAME_TAKEN | reasons::NAMESPACE_NOT_ALLOWED | reasons::POOL_NOT_FOUND => (false, verdict.reason),
+        reasons::NAME_TAKEN | reasons::NAMESPACE_NOT_ALLOWED | reasons::POOL_NOT_FOUND => {
+            (false, verdict.reason)
+        }
         _ => (true, reasons::ACCEPTED),
     };
-    let settled = verdict.home.is_some_and(|home| is_applied(room, home));
+    let settled = verdict.home.is_some_and(|home| is_settled(room, home));
     let placed = verdict.home.is_some();
     let mut say = |kind, (holds, reason), message: &str| {
-        set(&mut status.conditions, Says { kind, holds, reason, message: message.to_owned() }, room.generation, observed.now);
+        set(
+            &mut status.conditions,
+            Says {
+                kind,
+                holds,
+                reason,
+                message: message.to_owned(),
+            },
+            room.generation,
+            observed.now,
+        );
     };
-    say(types::ACCEPTED, accepted, if accepted.0 { "the spec is taken" } else { &verdict.message });
+    say(
+        types::ACCEPTED,
+        accepted,
+        if accepted.0 {
+            "the spec is taken"
+        } else {
+            &verdict.message
+        },
+    );
     say(types::PLACED, (placed, verdict.reason), &verdict.message);
     match verdict.home {
         Some(_) if verdict.phase == RoomPhase::Moving || verdict.phase == RoomPhase::Closed => {
             say(types::READY, (false, verdict.reason), &verdict.message);
         }
-        Some(_) if settled => say(types::READY, (true, reasons::SERVING), "its home knows the spec"),
+        Some(_) if settled => say(
+            types::READY,
+            (true, reasons::SERVING),
+            "its home knows the spec",
+        ),
         Some(_) => {
             let why = room.refusal.as_ref();
             let reason = why.map_or(reasons::STARTING, |refusal| refusal_reason(&refusal.reason));
-            say(types::READY, (false, reason), why.map_or("its home is being told the spec", |refusal| &refusal.message));
+            say(
+                types::READY,
+                (false, reason),
+                why.map_or("its home is being told the spec", |refusal| {
+                    &refusal.message
+                }),
+            );
         }
         None => say(types::READY, (false, verdict.reason), &verdict.message),
     }
@@ -403,7 +634,11 @@ fn status(observed: &Observed, room: &RoomView, verdict: &Verdict<'_>) -> RoomSt
 
 fn assignment(observed: &Observed, room: &RoomView, home: &Home<'_>) -> Assignment {
     let incarnation = home.holder.incarnation.to_string();
-    let same = room.status.assignment.as_ref().filter(|old| old.node == home.node.name && old.incarnation == incarnation);
+    let same = room
+        .status
+        .assignment
+        .as_ref()
+        .filter(|old| old.node == home.node.name && old.incarnation == incarnation);
     Assignment {
         node: home.node.name.clone(),
         incarnation,
@@ -413,9 +648,17 @@ fn assignment(observed: &Observed, room: &RoomView, home: &Home<'_>) -> Assignme
 }
 
 fn url(observed: &Observed) -> String {
-    let public = observed.pool.as_ref().and_then(|pool| pool.spec.network.public_url.clone());
+    let public = observed
+        .pool
+        .as_ref()
+        .and_then(|pool| pool.spec.network.public_url.clone());
     public.unwrap_or_else(|| {
-        format!("ws://{}.{}.svc:{}", names::client_service(&observed.key.name), observed.key.namespace, names::PORT_SIGNAL)
+        format!(
+            "ws://{}.{}.svc:{}",
+            names::client_service(&observed.key.name),
+            observed.key.namespace,
+            names::PORT_SIGNAL
+        )
     })
 }
 
@@ -430,7 +673,11 @@ fn told(room: &RoomView, status: &RoomStatus, verdict: &Verdict<'_>) -> Vec<Tell
             tells.push(Tell::normal(about(), events::MOVED, note));
         }
         (None, Some(new)) if verdict.home.is_some() => {
-            tells.push(Tell::normal(about(), events::PLACED, format!("placed on {}, epoch {epoch}", new.node)));
+            tells.push(Tell::normal(
+                about(),
+                events::PLACED,
+                format!("placed on {}, epoch {epoch}", new.node),
+            ));
         }
         _ => {}
     }
@@ -444,7 +691,12 @@ fn told(room: &RoomView, status: &RoomStatus, verdict: &Verdict<'_>) -> Vec<Tell
             _ => Some((true, events::PENDING)),
         };
         if let Some((warning, reason)) = event {
-            tells.push(Tell { about: about(), warning, reason, note: verdict.message.clone() });
+            tells.push(Tell {
+                about: about(),
+                warning,
+                reason,
+                note: verdict.message.clone(),
+            });
         }
     }
     tells
@@ -454,7 +706,12 @@ fn told(room: &RoomView, status: &RoomStatus, verdict: &Verdict<'_>) -> Vec<Tell
 #[must_use]
 pub fn missing(observed: &Observed) -> Vec<RoomId> {
     let homes = homes(observed);
-    observed.rooms.iter().filter(|room| !homes.contains_key(room.room_name())).map(|room| room.id.clone()).collect()
+    observed
+        .rooms
+        .iter()
+        .filter(|room| !homes.contains_key(room.room_name()))
+        .map(|room| room.id.clone())
+        .collect()
 }
 
 #[cfg(test)]

@@ -25,7 +25,10 @@ fn placed_reason(status: &RoomStatus) -> &str {
 fn a_room_is_held_before_anything_is_done_for_it() {
     let mut fresh = room("r");
     fresh.held = false;
-    let steps = Scene::pool(1).with(node("a").serving(0, 0)).with_room(fresh).plan();
+    let steps = Scene::pool(1)
+        .with(node("a").serving(0, 0))
+        .with_room(fresh)
+        .plan();
     assert!(actions_of(&steps).contains(&"HoldRoom"));
     assert!(put(&steps).is_empty());
 }
@@ -42,20 +45,33 @@ fn a_room_without_a_home_is_put_on_a_serving_member() {
 
 #[test]
 fn a_placed_room_says_where_it_lives() {
-    let scene = Scene::pool(1).with(node("a").serving(1, 2).home_of("r", 77, 2)).with_room(room("r").applied_on("a"));
+    let scene = Scene::pool(1)
+        .with(node("a").serving(1, 2).home_of("r", 77, 2))
+        .with_room(room("r").applied_on("a"));
     let steps = scene.plan();
     let status = status_of(&steps, "r");
     let assignment = status.assignment.unwrap();
-    assert_eq!((assignment.node.as_str(), assignment.incarnation.as_str()), ("a", "1"));
+    assert_eq!(
+        (assignment.node.as_str(), assignment.incarnation.as_str()),
+        ("a", "1")
+    );
     assert_eq!(assignment.url, "ws://main-sfu.ns.svc:7880");
-    assert_eq!((status.phase, status.epoch, status.participants), (RoomPhase::Active, Some(77), 2));
-    assert_eq!(reason(&status.conditions, types::READY), Some(reasons::SERVING));
+    assert_eq!(
+        (status.phase, status.epoch, status.participants),
+        (RoomPhase::Active, Some(77), 2)
+    );
+    assert_eq!(
+        reason(&status.conditions, types::READY),
+        Some(reasons::SERVING)
+    );
     assert!(reasons_told(&steps).contains(&events::PLACED));
 }
 
 #[test]
 fn a_room_that_its_home_knows_is_left_alone() {
-    let mut scene = Scene::pool(1).with(node("a").serving(1, 2).home_of("r", 77, 2)).with_room(room("r").applied_on("a"));
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(1, 2).home_of("r", 77, 2))
+        .with_room(room("r").applied_on("a"));
     scene.settle();
     assert_eq!(scene.plan(), []);
 }
@@ -85,13 +101,18 @@ fn a_dead_home_is_replaced_and_the_epoch_grows() {
     scene.observed.nodes[1].member = node("b").serving(1, 0).home_of("r", 80, 0).view().member;
     let steps = scene.plan();
     let status = status_of(&steps, "r");
-    assert_eq!((status.epoch, status.assignment.unwrap().node.as_str()), (Some(80), "b"));
+    assert_eq!(
+        (status.epoch, status.assignment.unwrap().node.as_str()),
+        (Some(80), "b")
+    );
     assert!(reasons_told(&steps).contains(&events::MOVED));
 }
 
 #[test]
 fn a_reported_epoch_below_the_floor_never_lowers_it() {
-    let mut scene = Scene::pool(1).with(node("a").serving(1, 0).home_of("r", 5, 0)).with_room(room("r"));
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(1, 0).home_of("r", 5, 0))
+        .with_room(room("r"));
     scene.room_mut().status.epoch = Some(9);
     assert_eq!(status_of(&scene.plan(), "r").epoch, Some(9));
 }
@@ -103,7 +124,12 @@ fn a_home_that_is_silent_for_a_moment_keeps_its_room() {
         .with(node("b").serving(0, 0))
         .with_room(room("r").applied_on("a"));
     scene.settle();
-    scene.observed.nodes[0].member = node("a").serving(1, 2).home_of("r", 77, 2).silent(1).view().member;
+    scene.observed.nodes[0].member = node("a")
+        .serving(1, 2)
+        .home_of("r", 77, 2)
+        .silent(1)
+        .view()
+        .member;
     let steps = scene.plan();
     assert!(put(&steps).is_empty());
     assert!(!actions_of(&steps).contains(&"WriteRoomStatus"));
@@ -122,7 +148,9 @@ fn of_two_homes_the_higher_epoch_is_right() {
 
 #[test]
 fn a_call_that_ended_on_its_member_closes_the_room_and_is_not_reopened() {
-    let mut scene = Scene::pool(1).with(node("a").serving(1, 2).home_of("r", 77, 2)).with_room(room("r").applied_on("a"));
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(1, 2).home_of("r", 77, 2))
+        .with_room(room("r").applied_on("a"));
     scene.settle();
     scene.observed.nodes[0].member = node("a").serving(0, 0).view().member;
     scene.room_mut().missing_since = Some(at(0));
@@ -131,7 +159,10 @@ fn a_call_that_ended_on_its_member_closes_the_room_and_is_not_reopened() {
     scene.observed.now = at(3);
     let steps = scene.plan();
     let status = status_of(&steps, "r");
-    assert_eq!((status.phase, placed_reason(&status)), (RoomPhase::Closed, reasons::CALL_ENDED));
+    assert_eq!(
+        (status.phase, placed_reason(&status)),
+        (RoomPhase::Closed, reasons::CALL_ENDED)
+    );
     scene.settle();
     scene.observed.now = at(60);
     assert!(put(&scene.plan()).is_empty());
@@ -142,11 +173,23 @@ fn a_call_that_ended_on_its_member_closes_the_room_and_is_not_reopened() {
 
 #[test]
 fn a_changed_spec_opens_an_ended_call_again() {
-    let mut scene = Scene::pool(1).with(node("a").serving(0, 0)).with_room(room("r").applied_on("a"));
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(0, 0))
+        .with_room(room("r").applied_on("a"));
     scene.room_mut().status.phase = RoomPhase::Closed;
     scene.room_mut().status.observed_generation = Some(1);
-    let says = Says { kind: types::PLACED, holds: false, reason: reasons::CALL_ENDED, message: String::new() };
-    set(&mut scene.observed.rooms[0].status.conditions, says, 1, at(0));
+    let says = Says {
+        kind: types::PLACED,
+        holds: false,
+        reason: reasons::CALL_ENDED,
+        message: String::new(),
+    };
+    set(
+        &mut scene.observed.rooms[0].status.conditions,
+        says,
+        1,
+        at(0),
+    );
     assert!(put(&scene.plan()).is_empty());
     scene.room_mut().generation = 2;
     assert_eq!(put(&scene.plan()).len(), 1);
@@ -157,14 +200,19 @@ fn a_closed_room_is_told_to_its_home_and_not_placed_again() {
     let mut closed = room("r").applied_on("a");
     closed.generation = 2;
     closed.spec.closed = true;
-    let mut scene = Scene::pool(1).with(node("a").serving(1, 2).home_of("r", 77, 2)).with_room(closed);
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(1, 2).home_of("r", 77, 2))
+        .with_room(closed);
     assert_eq!(put(&scene.plan()).len(), 1);
     scene.observed.nodes[0].member = node("a").serving(0, 0).view().member;
     scene.observed.rooms[0] = scene.observed.rooms[0].clone().applied_on("a");
     let steps = scene.plan();
     assert!(put(&steps).is_empty());
     let status = status_of(&steps, "r");
-    assert_eq!((status.phase, placed_reason(&status)), (RoomPhase::Closed, reasons::CLOSED));
+    assert_eq!(
+        (status.phase, placed_reason(&status)),
+        (RoomPhase::Closed, reasons::CLOSED)
+    );
     assert!(status.assignment.is_none());
 }
 
@@ -175,10 +223,16 @@ fn the_older_of_two_rooms_holds_the_name() {
         room.spec.room_name = Some("standup".to_owned());
         room.created = at(created);
     }
-    let scene = Scene::pool(1).with(node("n").serving(1, 1).home_of("standup", 7, 1)).with_room(new).with_room(old);
+    let scene = Scene::pool(1)
+        .with(node("n").serving(1, 1).home_of("standup", 7, 1))
+        .with_room(new)
+        .with_room(old);
     let steps = scene.plan();
     let taken = status_of(&steps, "a");
-    assert_eq!(reason(&taken.conditions, types::ACCEPTED), Some(reasons::NAME_TAKEN));
+    assert_eq!(
+        reason(&taken.conditions, types::ACCEPTED),
+        Some(reasons::NAME_TAKEN)
+    );
     assert!(taken.conditions.iter().any(|c| c.message.contains("ns/z")));
     assert_eq!(status_of(&steps, "z").phase, RoomPhase::Active);
     assert_eq!(put(&steps), [("z".to_owned(), "n".to_owned())]);
@@ -192,7 +246,10 @@ fn deleting_the_room_that_lost_the_name_does_not_end_the_call() {
         room.created = at(created);
     }
     new.deleting_since = Some(at(9));
-    let scene = Scene::pool(1).with(node("n").serving(1, 1).home_of("standup", 7, 1)).with_room(new).with_room(old);
+    let scene = Scene::pool(1)
+        .with(node("n").serving(1, 1).home_of("standup", 7, 1))
+        .with_room(new)
+        .with_room(old);
     let nodes = scene.plan().into_iter().find_map(|step| match step.action {
         Action::EndRoom { nodes, .. } => Some(nodes),
         _ => None,
@@ -204,9 +261,14 @@ fn deleting_the_room_that_lost_the_name_does_not_end_the_call() {
 fn deleting_a_room_ends_the_call_on_its_home() {
     let mut deleted = room("r").applied_on("a");
     deleted.deleting_since = Some(at(0));
-    let scene = Scene::pool(1).with(node("a").serving(1, 2).home_of("r", 77, 2)).with_room(deleted);
+    let scene = Scene::pool(1)
+        .with(node("a").serving(1, 2).home_of("r", 77, 2))
+        .with_room(deleted);
     let steps = scene.plan();
-    let end = Action::EndRoom { room: scene.observed.rooms[0].id.clone(), nodes: vec!["a".to_owned()] };
+    let end = Action::EndRoom {
+        room: scene.observed.rooms[0].id.clone(),
+        nodes: vec!["a".to_owned()],
+    };
     assert!(steps.iter().any(|step| step.action == end));
     assert!(reasons_told(&steps).contains(&events::ENDED));
 }
@@ -222,7 +284,9 @@ fn a_deleted_room_goes_though_its_pool_is_gone() {
 
 #[test]
 fn a_deleted_room_waits_for_a_silent_home_but_not_for_ever() {
-    let mut scene = Scene::pool(1).with(node("a").serving(1, 2).home_of("r", 77, 2)).with_room(room("r").applied_on("a"));
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(1, 2).home_of("r", 77, 2))
+        .with_room(room("r").applied_on("a"));
     scene.settle();
     scene.room_mut().deleting_since = Some(at(0));
     scene.observed.nodes[0].member = node("a").serving(1, 2).silent(5).view().member;
@@ -235,16 +299,27 @@ fn a_deleted_room_waits_for_a_silent_home_but_not_for_ever() {
 
 #[test]
 fn a_pending_room_says_why_with_numbers() {
-    let steps = Scene::pool(2).with(node("a").starting()).with_room(room("r")).plan();
+    let steps = Scene::pool(2)
+        .with(node("a").starting())
+        .with_room(room("r"))
+        .plan();
     let status = status_of(&steps, "r");
-    assert_eq!((status.phase, placed_reason(&status)), (RoomPhase::Pending, reasons::NO_SERVING_MEMBER));
-    assert!(status.conditions.iter().any(|c| c.message.contains("is to have 2, 1 are starting, 0 are draining")));
+    assert_eq!(
+        (status.phase, placed_reason(&status)),
+        (RoomPhase::Pending, reasons::NO_SERVING_MEMBER)
+    );
+    assert!(status.conditions.iter().any(|c| {
+        c.message
+            .contains("is to have 2, 1 are starting, 0 are draining")
+    }));
     assert!(reasons_told(&steps).contains(&events::PENDING));
 }
 
 #[test]
 fn a_full_pool_leaves_the_room_pending() {
-    let mut scene = Scene::pool(1).with(node("a").serving(1, 2)).with_room(room("r"));
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(1, 2))
+        .with_room(room("r"));
     scene.pool_mut().spec.capacity.rooms = Some(1);
     let steps = scene.plan();
     assert_eq!(placed_reason(&status_of(&steps, "r")), reasons::AT_CAPACITY);
@@ -253,9 +328,14 @@ fn a_full_pool_leaves_the_room_pending() {
 
 #[test]
 fn a_refusal_is_shown_and_tried_again() {
-    let scene = Scene::pool(1).with(node("a").serving(0, 0)).with_room(room("r").refused("DirectoryUnavailable"));
+    let scene = Scene::pool(1)
+        .with(node("a").serving(0, 0))
+        .with_room(room("r").refused("DirectoryUnavailable"));
     let steps = scene.plan();
-    assert_eq!(placed_reason(&status_of(&steps, "r")), reasons::DIRECTORY_UNAVAILABLE);
+    assert_eq!(
+        placed_reason(&status_of(&steps, "r")),
+        reasons::DIRECTORY_UNAVAILABLE
+    );
     assert_eq!(put(&steps).len(), 1);
     let mut scene = scene;
     scene.room_mut().refusal.as_mut().unwrap().at = at(0);
@@ -266,16 +346,23 @@ fn a_refusal_is_shown_and_tried_again() {
 fn a_foreign_namespace_needs_the_pool_s_leave() {
     let mut foreign = room("r");
     foreign.admitted = false;
-    let scene = Scene::pool(1).with(node("a").serving(1, 1).home_of("r", 7, 1)).with_room(foreign);
+    let scene = Scene::pool(1)
+        .with(node("a").serving(1, 1).home_of("r", 7, 1))
+        .with_room(foreign);
     let steps = scene.plan();
     let status = status_of(&steps, "r");
-    assert_eq!(reason(&status.conditions, types::ACCEPTED), Some(reasons::NAMESPACE_NOT_ALLOWED));
+    assert_eq!(
+        reason(&status.conditions, types::ACCEPTED),
+        Some(reasons::NAMESPACE_NOT_ALLOWED)
+    );
     assert!(put(&steps).is_empty() && status.assignment.is_none());
 }
 
 #[test]
 fn counts_alone_are_written_within_their_budget() {
-    let mut scene = Scene::pool(1).with(node("a").serving(1, 2).home_of("r", 77, 2)).with_room(room("r").applied_on("a"));
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(1, 2).home_of("r", 77, 2))
+        .with_room(room("r").applied_on("a"));
     scene.settle();
     scene.observed.nodes[0].member = node("a").serving(1, 3).home_of("r", 77, 3).view().member;
     assert!(!actions_of(&scene.plan()).contains(&"WriteRoomStatus"));
@@ -297,4 +384,16 @@ fn a_draining_home_is_not_asked_and_the_room_is_moving() {
     let steps = scene.plan();
     assert!(put(&steps).is_empty());
     assert_eq!(status_of(&steps, "r").phase, RoomPhase::Moving);
+}
+
+#[test]
+fn a_new_operator_tells_the_home_again_and_the_status_stays() {
+    let mut scene = Scene::pool(1)
+        .with(node("a").serving(1, 2).home_of("r", 77, 2))
+        .with_room(room("r").applied_on("a"));
+    scene.settle();
+    scene.room_mut().applied = None;
+    let steps = scene.plan();
+    assert_eq!(put(&steps).len(), 1);
+    assert!(!actions_of(&steps).contains(&"WriteRoomStatus"));
 }

@@ -1,12 +1,18 @@
 //! Scenes for the tests of plans: a pool, its members and rooms in three lines.
 
 use k8s_openapi::jiff::Timestamp;
-use plenum_cluster::member_api::{AdvertisedAddress, INTERNAL_PROTOCOL, Load, MemberReport, MemberState, RoomReport};
+use plenum_cluster::member_api::{
+    AdvertisedAddress, INTERNAL_PROTOCOL, Load, MemberReport, MemberState, RoomReport,
+};
 use plenum_cluster::{Epoch, Incarnation, NodeId};
-use plenum_crds::{MediaNodeStatus, MediaPoolSpec, MediaPoolStatus, PortRange, RoomPoolRef, RoomResourceSpec, RoomStatus, WantedState};
+use plenum_crds::{
+    MediaNodeStatus, MediaPoolSpec, MediaPoolStatus, PortRange, RoomPoolRef, RoomResourceSpec,
+    RoomStatus, WantedState,
+};
 
 use super::observed::{
-    Applied, LastRefusal, MemberView, NodeView, Observed, PodState, PodView, PoolKey, PoolView, PresentPod, RoomId, RoomView,
+    Applied, LastRefusal, MemberView, NodeView, Observed, PodState, PodView, PoolKey, PoolView,
+    PresentPod, RoomId, RoomView,
 };
 use super::{Action, Step, plan};
 
@@ -40,17 +46,32 @@ impl Scene {
             secret_problem: None,
             counts_written: None,
         };
-        let key = PoolKey { namespace: "ns".to_owned(), name: "main".to_owned() };
+        let key = PoolKey {
+            namespace: "ns".to_owned(),
+            name: "main".to_owned(),
+        };
         Self {
-            observed: Observed { now: at(0), seed: 7, key, pool: Some(pool), nodes: Vec::new(), rooms: Vec::new(), count_writes: 50 },
+            observed: Observed {
+                now: at(0),
+                seed: 7,
+                key,
+                pool: Some(pool),
+                nodes: Vec::new(),
+                rooms: Vec::new(),
+                count_writes: 50,
+            },
         }
     }
 
     pub(super) fn with(mut self, node: Node) -> Self {
-        let mut view = node.view();
+        let mut view = node.view;
         let port = 20000 + u16::try_from(self.observed.nodes.len()).unwrap();
-        view.ports = PortRange { min: port, max: port };
-        if let MemberView::Answering(report) | MemberView::Silent { last: report, .. } = &mut view.member
+        view.ports = PortRange {
+            min: port,
+            max: port,
+        };
+        if let MemberView::Answering(report) | MemberView::Silent { last: report, .. } =
+            &mut view.member
             && let Some(address) = report.addresses.first_mut()
         {
             address.port = port;
@@ -87,16 +108,30 @@ impl Scene {
 
     fn carry_out(&mut self, action: Action) {
         let now = self.observed.now;
-        let find = |nodes: &mut Vec<NodeView>, name: &str| nodes.iter().position(|n| n.name == name).unwrap();
+        let find = |nodes: &mut Vec<NodeView>, name: &str| {
+            nodes.iter().position(|n| n.name == name).unwrap()
+        };
         match action {
             Action::WriteNodeStatus { node, status } => {
                 let index = find(&mut self.observed.nodes, &node);
                 self.observed.nodes[index].status = status;
             }
             Action::WritePoolStatus { status } => self.pool_mut().status = status,
-            Action::HoldRoom { room } => self.observed.rooms.iter_mut().find(|r| r.id == room).unwrap().held = true,
+            Action::HoldRoom { room } => {
+                self.observed
+                    .rooms
+                    .iter_mut()
+                    .find(|r| r.id == room)
+                    .unwrap()
+                    .held = true;
+            }
             Action::WriteRoomStatus { room, status } => {
-                let view = self.observed.rooms.iter_mut().find(|r| r.id == room).unwrap();
+                let view = self
+                    .observed
+                    .rooms
+                    .iter_mut()
+                    .find(|r| r.id == room)
+                    .unwrap();
                 view.status = *status;
                 view.counts_written = Some(now);
             }
@@ -117,7 +152,10 @@ pub(super) fn node(name: &str) -> Node {
             name: name.to_owned(),
             generation: 1,
             wanted: WantedState::Active,
-            ports: PortRange { min: 20000, max: 20000 },
+            ports: PortRange {
+                min: 20000,
+                max: 20000,
+            },
             delete_first: false,
             deleting: false,
             held: true,
@@ -152,8 +190,16 @@ impl Node {
             protocol: INTERNAL_PROTOCOL,
             version: "0.1.0".to_owned(),
             state,
-            addresses: vec![AdvertisedAddress { ip: "192.0.2.1".parse().unwrap(), port: 20000, shard: 0 }],
-            load: Load { rooms, participants, ..Load::default() },
+            addresses: vec![AdvertisedAddress {
+                ip: "192.0.2.1".parse().unwrap(),
+                port: 20000,
+                shard: 0,
+            }],
+            load: Load {
+                rooms,
+                participants,
+                ..Load::default()
+            },
             rooms: Vec::new(),
         }));
         self
@@ -167,11 +213,15 @@ impl Node {
     }
 
     pub(super) fn serving(self, rooms: u32, participants: u32) -> Self {
-        self.pod(PodState::Running).says(MemberState::Serving, rooms, participants)
+        self.pod(PodState::Running)
+            .says(MemberState::Serving, rooms, participants)
     }
 
     pub(super) fn starting(self) -> Self {
-        let mut node = self.pod(PodState::Running).says(MemberState::Starting, 0, 0).unlabelled();
+        let mut node = self
+            .pod(PodState::Running)
+            .says(MemberState::Starting, 0, 0)
+            .unlabelled();
         node.report_mut().addresses.clear();
         node
     }
@@ -185,7 +235,8 @@ impl Node {
     }
 
     pub(super) fn waiting_because(self, why: &str) -> Self {
-        self.pod(PodState::Waiting(Some(why.to_owned()))).unlabelled()
+        self.pod(PodState::Waiting(Some(why.to_owned())))
+            .unlabelled()
     }
 
     pub(super) fn ended(self) -> Self {
@@ -193,7 +244,10 @@ impl Node {
     }
 
     pub(super) fn drained_to(self, rooms: u32, participants: u32) -> Self {
-        self.pod(PodState::Running).says(MemberState::Draining, rooms, participants).unlabelled().draining()
+        self.pod(PodState::Running)
+            .says(MemberState::Draining, rooms, participants)
+            .unlabelled()
+            .draining()
     }
 
     pub(super) fn draining(mut self) -> Self {
@@ -228,7 +282,10 @@ impl Node {
     /// Does not answer for so many seconds.
     pub(super) fn silent(mut self, seconds: i64) -> Self {
         if let MemberView::Answering(last) = self.view.member.clone() {
-            self.view.member = MemberView::Silent { since: at(-seconds), last };
+            self.view.member = MemberView::Silent {
+                since: at(-seconds),
+                last,
+            };
         }
         self
     }
@@ -249,14 +306,21 @@ impl Node {
 /// A Room named `r` that was made so many seconds after the start.
 pub(super) fn room(name: &str) -> RoomView {
     RoomView {
-        id: RoomId { namespace: "ns".to_owned(), name: name.to_owned(), uid: format!("uid-{name}") },
+        id: RoomId {
+            namespace: "ns".to_owned(),
+            name: name.to_owned(),
+            uid: format!("uid-{name}"),
+        },
         created: at(0),
         generation: 1,
         deleting_since: None,
         held: true,
         admitted: true,
         spec: RoomResourceSpec {
-            pool_ref: RoomPoolRef { name: "main".to_owned(), namespace: None },
+            pool_ref: RoomPoolRef {
+                name: "main".to_owned(),
+                namespace: None,
+            },
             room_name: None,
             display_name: None,
             max_participants: 0,
@@ -275,12 +339,20 @@ pub(super) fn room(name: &str) -> RoomView {
 
 impl RoomView {
     pub(super) fn applied_on(mut self, node: &str) -> Self {
-        self.applied = Some(Applied { generation: self.generation, node: node.to_owned(), incarnation: Incarnation::new(1) });
+        self.applied = Some(Applied {
+            generation: self.generation,
+            node: node.to_owned(),
+            incarnation: Incarnation::new(1),
+        });
         self
     }
 
     pub(super) fn refused(mut self, reason: &str) -> Self {
-        self.refusal = Some(LastRefusal { reason: reason.to_owned(), message: format!("refused: {reason}"), at: at(-10) });
+        self.refusal = Some(LastRefusal {
+            reason: reason.to_owned(),
+            message: format!("refused: {reason}"),
+            at: at(-10),
+        });
         self
     }
 }
@@ -306,5 +378,8 @@ pub(super) fn actions_of(steps: &[Step]) -> Vec<&'static str> {
 }
 
 pub(super) fn reasons_told(steps: &[Step]) -> Vec<&'static str> {
-    steps.iter().flat_map(|step| step.tells.iter().map(|tell| tell.reason)).collect()
+    steps
+        .iter()
+        .flat_map(|step| step.tells.iter().map(|tell| tell.reason))
+        .collect()
 }

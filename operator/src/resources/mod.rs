@@ -26,5 +26,7 @@ pub fn labels(pool: &str) -> BTreeMap<String, String> {
 
 /// The owner that an object is removed with. `None` for an object that the API server has not named yet.
 fn owner<K: Resource<DynamicType = ()>>(object: &K) -> Option<Vec<OwnerReference>> {
-    object.controller_owner_ref(&()).map(|reference| vec![reference])
+    object
+        .controller_owner_ref(&())
+        .map(|reference| vec![reference])
 }

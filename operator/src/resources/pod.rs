@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, Pod,
-    PodSecurityContext, PodSpec, Probe, SeccompProfile, SecretKeySelector, SecurityContext, TopologySpreadConstraint, Volume,
-    VolumeMount,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
+    HTTPGetAction, ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, Probe, SeccompProfile,
+    SecretKeySelector, SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -37,11 +37,25 @@ const LOG_JSON: &str = "PLENUM_LOG_JSON";
 #[must_use]
 pub fn revision(spec: &MediaPoolSpec) -> String {
     let template = serde_json::json!([
-        spec.image, spec.image_pull_policy, spec.resources, spec.env, spec.node_selector, spec.tolerations, spec.network.mode,
-        spec.shards, spec.drain, spec.secret_refs, spec.redis_url, spec.capacity,
+        spec.image,
+        spec.image_pull_policy,
+        spec.resources,
+        spec.env,
+        spec.node_selector,
+        spec.tolerations,
+        spec.network.mode,
+        spec.shards,
+        spec.drain,
+        spec.secret_refs,
+        spec.redis_url,
+        spec.capacity,
     ]);
     let digest = Sha256::digest(template.to_string().as_bytes());
-    digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .iter()
+        .take(5)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// The Pod of a MediaNode. `install` names this installation in the Directory.
@@ -57,7 +71,13 @@ pub fn pod(pool: &MediaPool, node: &MediaNode, install: &str) -> Pod {
             namespace: node.namespace(),
             labels: Some(pod_labels),
             // An autoscaler of Kubernetes nodes must not remove one under a call.
-            annotations: Some([(names::ANNOTATION_SAFE_TO_EVICT.to_owned(), "false".to_owned())].into()),
+            annotations: Some(
+                [(
+                    names::ANNOTATION_SAFE_TO_EVICT.to_owned(),
+                    "false".to_owned(),
+                )]
+                .into(),
+            ),
             owner_references: owner(node),
             ..ObjectMeta::default()
         },
@@ -65,17 +85,24 @@ pub fn pod(pool: &MediaPool, node: &MediaNode, install: &str) -> Pod {
             containers: vec![container(pool, node, install)],
             // A member never comes back as itself: a dead one is replaced by a new MediaNode.
             restart_policy: Some("Never".to_owned()),
-            termination_grace_period_seconds: Some(i64::from(pool.spec.drain.deadline_seconds) + GRACE_BEYOND_DEADLINE_SECONDS),
+            termination_grace_period_seconds: Some(
+                i64::from(pool.spec.drain.deadline_seconds) + GRACE_BEYOND_DEADLINE_SECONDS,
+            ),
             automount_service_account_token: Some(false),
             enable_service_links: Some(false),
-            node_selector: Some(pool.spec.node_selector.clone()).filter(|selector| !selector.is_empty()),
-            tolerations: Some(pool.spec.tolerations.clone()).filter(|tolerations| !tolerations.is_empty()),
+            node_selector: Some(pool.spec.node_selector.clone())
+                .filter(|selector| !selector.is_empty()),
+            tolerations: Some(pool.spec.tolerations.clone())
+                .filter(|tolerations| !tolerations.is_empty()),
             topology_spread_constraints: Some(vec![spread(&pool_name)]),
             security_context: Some(PodSecurityContext {
                 run_as_non_root: Some(true),
                 run_as_user: Some(USER),
                 run_as_group: Some(USER),
-                seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), ..SeccompProfile::default() }),
+                seccomp_profile: Some(SeccompProfile {
+                    type_: "RuntimeDefault".to_owned(),
+                    ..SeccompProfile::default()
+                }),
                 ..PodSecurityContext::default()
             }),
             volumes: Some(vec![Volume {
@@ -117,11 +144,18 @@ fn container(pool: &MediaPool, node: &MediaNode, install: &str) -> Container {
         resources: pool.spec.resources.clone(),
         readiness_probe: Some(probe("/health/ready", 1, 1)),
         startup_probe: Some(probe("/health/live", 1, STARTUP_FAILURES)),
-        liveness_probe: Some(probe("/health/live", LIVENESS_PERIOD_SECONDS, LIVENESS_FAILURES)),
+        liveness_probe: Some(probe(
+            "/health/live",
+            LIVENESS_PERIOD_SECONDS,
+            LIVENESS_FAILURES,
+        )),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                add: None,
+            }),
             ..SecurityContext::default()
         }),
         volume_mounts: Some(vec![VolumeMount {
@@ -140,7 +174,10 @@ fn container_ports(pool: &MediaPool, node: &MediaNode) -> Vec<ContainerPort> {
         protocol: Some("TCP".to_owned()),
         ..ContainerPort::default()
     };
-    let mut ports = vec![tcp("http", names::PORT_SIGNAL), tcp("internal", names::PORT_INTERNAL)];
+    let mut ports = vec![
+        tcp("http", names::PORT_SIGNAL),
+        tcp("internal", names::PORT_INTERNAL),
+    ];
     for (shard, port) in (node.spec.ports.min..=node.spec.ports.max).enumerate() {
         ports.push(ContainerPort {
             name: Some(format!("media-{shard}")),
@@ -156,7 +193,11 @@ fn container_ports(pool: &MediaPool, node: &MediaNode) -> Vec<ContainerPort> {
 
 /// The pool's own environment first; what the operator must set wins, being later.
 fn environment(pool: &MediaPool, node: &MediaNode, install: &str) -> Vec<EnvVar> {
-    let plain = |name: &str, value: String| EnvVar { name: name.to_owned(), value: Some(value), value_from: None };
+    let plain = |name: &str, value: String| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        value_from: None,
+    };
     let secret = |name: &str, reference: &SecretKey, default: &str| EnvVar {
         name: name.to_owned(),
         value: None,
@@ -176,7 +217,10 @@ fn environment(pool: &MediaPool, node: &MediaNode, install: &str) -> Vec<EnvVar>
             name: "POD_IP".to_owned(),
             value: None,
             value_from: Some(EnvVarSource {
-                field_ref: Some(ObjectFieldSelector { field_path: "status.podIP".to_owned(), ..ObjectFieldSelector::default() }),
+                field_ref: Some(ObjectFieldSelector {
+                    field_path: "status.podIP".to_owned(),
+                    ..ObjectFieldSelector::default()
+                }),
                 ..EnvVarSource::default()
             }),
         },
@@ -184,13 +228,24 @@ fn environment(pool: &MediaPool, node: &MediaNode, install: &str) -> Vec<EnvVar>
         plain("PLENUM_INSTALL", install.to_owned()),
         // The uid, not the name: a pool made anew under an old name starts with an empty Directory.
         plain("PLENUM_POOL", pool.uid().unwrap_or_default()),
-        plain("PLENUM_INTERNAL_ADDRESS", format!("$(POD_IP):{}", names::PORT_INTERNAL)),
+        plain(
+            "PLENUM_INTERNAL_ADDRESS",
+            format!("$(POD_IP):{}", names::PORT_INTERNAL),
+        ),
         plain("PLENUM_WAIT_FOR_ADDRESSES", "true".to_owned()),
         plain("PLENUM_SHARDS", spec.shards.to_string()),
         plain("RTC_MIN_PORT", ports.min.to_string()),
         plain("RTC_MAX_PORT", ports.max.to_string()),
-        secret("PLENUM_KEYS", &spec.secret_refs.api_keys, names::SECRET_KEY_API_KEYS),
-        secret("PLENUM_CLUSTER_SECRET", &spec.secret_refs.cluster_secret, names::SECRET_KEY_CLUSTER),
+        secret(
+            "PLENUM_KEYS",
+            &spec.secret_refs.api_keys,
+            names::SECRET_KEY_API_KEYS,
+        ),
+        secret(
+            "PLENUM_CLUSTER_SECRET",
+            &spec.secret_refs.cluster_secret,
+            names::SECRET_KEY_CLUSTER,
+        ),
     ];
     match (&spec.secret_refs.redis, &spec.redis_url) {
         (Some(reference), _) => ours.push(secret("REDIS_URL", reference, names::SECRET_KEY_REDIS)),
@@ -204,7 +259,11 @@ fn environment(pool: &MediaPool, node: &MediaNode, install: &str) -> Vec<EnvVar>
         ours.push(plain(LOG_JSON, "true".to_owned()));
     }
     let set: BTreeSet<&str> = ours.iter().map(|env| env.name.as_str()).collect();
-    let theirs = spec.env.iter().filter(|env| !set.contains(env.name.as_str())).cloned();
+    let theirs = spec
+        .env
+        .iter()
+        .filter(|env| !set.contains(env.name.as_str()))
+        .cloned();
     theirs.chain(ours.iter().cloned()).collect()
 }
 
@@ -243,21 +302,43 @@ mod tests {
     }
 
     fn made(pool: &MediaPool) -> PodSpec {
-        let mut node = media_node(pool, "main-x", PortRange { min: 20004, max: 20005 });
+        let mut node = media_node(
+            pool,
+            "main-x",
+            PortRange {
+                min: 20004,
+                max: 20005,
+            },
+        );
         node.metadata.uid = Some("node-uid".to_owned());
         pod(pool, &node, "plenum").spec.unwrap()
     }
 
     fn value(pod: &PodSpec, name: &str) -> Option<String> {
-        pod.containers[0].env.as_ref().unwrap().iter().find(|env| env.name == name).and_then(|env| env.value.clone())
+        pod.containers[0]
+            .env
+            .as_ref()
+            .unwrap()
+            .iter()
+            .find(|env| env.name == name)
+            .and_then(|env| env.value.clone())
     }
 
     #[test]
     fn media_ports_are_host_ports_of_the_same_number() {
         let spec = made(&pool(&serde_json::json!({})));
-        let media: Vec<_> = spec.containers[0].ports.iter().flatten().filter(|p| p.protocol.as_deref() == Some("UDP")).collect();
+        let media: Vec<_> = spec.containers[0]
+            .ports
+            .iter()
+            .flatten()
+            .filter(|p| p.protocol.as_deref() == Some("UDP"))
+            .collect();
         assert_eq!(media.len(), 2);
-        assert!(media.iter().all(|port| port.host_port == Some(port.container_port)));
+        assert!(
+            media
+                .iter()
+                .all(|port| port.host_port == Some(port.container_port))
+        );
         assert_eq!(value(&spec, "RTC_MIN_PORT").as_deref(), Some("20004"));
         assert_eq!(value(&spec, "RTC_MAX_PORT").as_deref(), Some("20005"));
     }
@@ -265,7 +346,13 @@ mod tests {
     #[test]
     fn with_pod_addresses_there_are_no_host_ports() {
         let spec = made(&pool(&serde_json::json!({"network": {"mode": "PodIP"}})));
-        assert!(spec.containers[0].ports.iter().flatten().all(|port| port.host_port.is_none()));
+        assert!(
+            spec.containers[0]
+                .ports
+                .iter()
+                .flatten()
+                .all(|port| port.host_port.is_none())
+        );
     }
 
     #[test]
@@ -275,7 +362,10 @@ mod tests {
         assert_eq!(value(&spec, "PLENUM_POOL").as_deref(), Some("pool-uid"));
         assert_eq!(value(&spec, "LOG_LEVEL").as_deref(), Some("debug"));
         let all = spec.containers[0].env.as_ref().unwrap();
-        assert_eq!(all.iter().filter(|env| env.name == "PLENUM_POOL").count(), 1);
+        assert_eq!(
+            all.iter().filter(|env| env.name == "PLENUM_POOL").count(),
+            1
+        );
     }
 
     #[test]
@@ -283,8 +373,14 @@ mod tests {
         let spec = made(&pool(&serde_json::json!({})));
         let context = spec.containers[0].security_context.as_ref().unwrap();
         assert_eq!(context.read_only_root_filesystem, Some(true));
-        assert_eq!(context.capabilities.as_ref().unwrap().drop.as_deref(), Some(&["ALL".to_owned()][..]));
-        assert_eq!(spec.security_context.as_ref().unwrap().run_as_non_root, Some(true));
+        assert_eq!(
+            context.capabilities.as_ref().unwrap().drop.as_deref(),
+            Some(&["ALL".to_owned()][..])
+        );
+        assert_eq!(
+            spec.security_context.as_ref().unwrap().run_as_non_root,
+            Some(true)
+        );
         assert_eq!(spec.automount_service_account_token, Some(false));
         assert_eq!(spec.restart_policy.as_deref(), Some("Never"));
         assert_eq!(spec.termination_grace_period_seconds, Some(40));

@@ -18,7 +18,12 @@ pub fn services(pool: &MediaPool) -> [Service; 2] {
 /// goes, whatever its readiness probe says.
 fn client(pool: &MediaPool) -> Service {
     let name = pool.name_any();
-    let mut service = service(pool, &names::client_service(&name), "http", names::PORT_SIGNAL);
+    let mut service = service(
+        pool,
+        &names::client_service(&name),
+        "http",
+        names::PORT_SIGNAL,
+    );
     if let Some(spec) = &mut service.spec {
         let selector = spec.selector.get_or_insert_default();
         selector.insert(names::LABEL_SERVING.to_owned(), "true".to_owned());
@@ -29,7 +34,12 @@ fn client(pool: &MediaPool) -> Service {
 /// By this name members find each other before they know an address from the Directory, draining ones too.
 fn peers(pool: &MediaPool) -> Service {
     let name = pool.name_any();
-    let mut service = service(pool, &names::peers_service(&name), "internal", names::PORT_INTERNAL);
+    let mut service = service(
+        pool,
+        &names::peers_service(&name),
+        "internal",
+        names::PORT_INTERNAL,
+    );
     if let Some(spec) = &mut service.spec {
         spec.cluster_ip = Some("None".to_owned());
         spec.publish_not_ready_addresses = Some(true);
@@ -65,13 +75,20 @@ fn service(pool: &MediaPool, name: &str, port_name: &str, port: u16) -> Service 
 /// The Service in the cluster has what this one asks for, and is ours to change.
 #[must_use]
 pub fn is_current(present: &Service, wanted: &Service) -> bool {
-    let (Some(present), Some(wanted)) = (&present.spec, &wanted.spec) else { return false };
+    let (Some(present), Some(wanted)) = (&present.spec, &wanted.spec) else {
+        return false;
+    };
     let ports = |spec: &ServiceSpec| {
-        spec.ports.iter().flatten().map(|p| (p.name.clone(), p.port, p.target_port.clone())).collect::<Vec<_>>()
+        spec.ports
+            .iter()
+            .flatten()
+            .map(|p| (p.name.clone(), p.port, p.target_port.clone()))
+            .collect::<Vec<_>>()
     };
     present.selector == wanted.selector
         && ports(present) == ports(wanted)
-        && present.publish_not_ready_addresses.unwrap_or(false) == wanted.publish_not_ready_addresses.unwrap_or(false)
+        && present.publish_not_ready_addresses.unwrap_or(false)
+            == wanted.publish_not_ready_addresses.unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -94,10 +111,26 @@ mod tests {
     fn clients_reach_serving_members_and_peers_reach_all() {
         let [client, peers] = services(&pool());
         assert_eq!(client.name_any(), "main-sfu");
-        assert_eq!(client.spec.as_ref().unwrap().selector.as_ref().unwrap().len(), 2);
+        assert_eq!(
+            client
+                .spec
+                .as_ref()
+                .unwrap()
+                .selector
+                .as_ref()
+                .unwrap()
+                .len(),
+            2
+        );
         let peers = peers.spec.unwrap();
         assert_eq!(peers.selector.unwrap().len(), 1);
-        assert_eq!((peers.cluster_ip.as_deref(), peers.publish_not_ready_addresses), (Some("None"), Some(true)));
+        assert_eq!(
+            (
+                peers.cluster_ip.as_deref(),
+                peers.publish_not_ready_addresses
+            ),
+            (Some("None"), Some(true))
+        );
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use actix_web::dev::ServerHandle;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use plenum_cluster::member_api::{
-    AdvertisedAddress, DesiredState, INTERNAL_PROTOCOL, Load, MemberReport, MemberState, PutRoom, RoomReport, RoomSpec, SetAddresses,
-    SetDesiredState,
+    AdvertisedAddress, DesiredState, INTERNAL_PROTOCOL, Load, MemberReport, MemberState, PutRoom,
+    RoomReport, RoomSpec, SetAddresses, SetDesiredState,
 };
 use plenum_cluster::{Epoch, Incarnation, NodeId, RoomKey};
 use plenum_crds::names;
@@ -50,7 +50,12 @@ impl Inner {
                 participants: self.participants,
                 ..Load::default()
             },
-            rooms: self.rooms.values().map(|(_, report)| report.clone()).collect(),
+            rooms: self
+                .rooms
+                .values()
+                .filter(|(spec, _)| !spec.closed)
+                .map(|(_, report)| report.clone())
+                .collect(),
         }
     }
 }
@@ -58,16 +63,16 @@ impl Inner {
 type Shared = Arc<Mutex<Inner>>;
 
 /// A running member.
-pub struct Member {
+pub(crate) struct Member {
     /// Name of its Pod.
-    pub name: String,
+    pub(crate) name: String,
     inner: Shared,
     server: ServerHandle,
 }
 
 impl Member {
     /// Starts on an address; the port is the internal one.
-    pub fn start(name: &str, ip: IpAddr, secret: &str) -> Self {
+    pub(crate) fn start(name: &str, ip: IpAddr, secret: &str) -> Self {
         let inner = Arc::new(Mutex::new(Inner {
             name: name.to_owned(),
             incarnation: Incarnation::fresh(),
@@ -94,69 +99,106 @@ impl Member {
         .run();
         let handle = server.handle();
         tokio::spawn(server);
-        Self { name: name.to_owned(), inner, server: handle }
+        Self {
+            name: name.to_owned(),
+            inner,
+            server: handle,
+        }
     }
 
     /// Ends at once, as a killed process does.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         tokio::spawn(self.server.stop(false));
     }
 
     /// What it was told of its addresses.
-    pub fn addresses(&self) -> Vec<AdvertisedAddress> {
+    pub(crate) fn addresses(&self) -> Vec<AdvertisedAddress> {
         self.inner.lock().unwrap().addresses.clone()
     }
 
     /// What it was told to do.
-    pub fn desired(&self) -> Option<DesiredState> {
+    pub(crate) fn desired(&self) -> Option<DesiredState> {
         self.inner.lock().unwrap().desired
     }
 
     /// Where it stands.
-    pub fn state(&self) -> MemberState {
+    pub(crate) fn state(&self) -> MemberState {
         self.inner.lock().unwrap().state()
     }
 
     /// Has so many participants, in one room that no resource asked for.
-    pub fn carry(&self, participants: u32) {
+    pub(crate) fn carry(&self, participants: u32) {
         self.inner.lock().unwrap().participants = participants;
     }
 
     /// What it was told of a room, while it is its home.
-    pub fn spec_of(&self, room: &str) -> Option<RoomSpec> {
-        self.inner.lock().unwrap().rooms.get(room).map(|(spec, _)| spec.clone())
+    pub(crate) fn spec_of(&self, room: &str) -> Option<RoomSpec> {
+        self.inner
+            .lock()
+            .unwrap()
+            .rooms
+            .get(room)
+            .map(|(spec, _)| spec.clone())
     }
 }
 
-fn with(request: &HttpRequest, member: &Shared, answer: impl FnOnce(&mut Inner) -> HttpResponse) -> HttpResponse {
+fn with(
+    request: &HttpRequest,
+    member: &Shared,
+    answer: impl FnOnce(&mut Inner) -> HttpResponse,
+) -> HttpResponse {
     let mut inner = member.lock().unwrap();
     let expected = format!("Bearer {}", inner.secret);
-    let given = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-    if given == Some(&*expected) { answer(&mut inner) } else { HttpResponse::Unauthorized().finish() }
+    let given = request
+        .headers()
+        .get("authorization")
+        .and_then(|value| value.to_str().ok());
+    if given == Some(&*expected) {
+        answer(&mut inner)
+    } else {
+        HttpResponse::Unauthorized().finish()
+    }
 }
 
 async fn member(request: HttpRequest, member: web::Data<Shared>) -> HttpResponse {
-    with(&request, &member, |inner| HttpResponse::Ok().json(inner.report()))
+    with(&request, &member, |inner| {
+        HttpResponse::Ok().json(inner.report())
+    })
 }
 
-async fn addresses(request: HttpRequest, member: web::Data<Shared>, body: web::Json<SetAddresses>) -> HttpResponse {
+async fn addresses(
+    request: HttpRequest,
+    member: web::Data<Shared>,
+    body: web::Json<SetAddresses>,
+) -> HttpResponse {
     with(&request, &member, |inner| {
         inner.addresses = body.into_inner().addresses;
         HttpResponse::NoContent().finish()
     })
 }
 
-async fn desired(request: HttpRequest, member: web::Data<Shared>, body: web::Json<SetDesiredState>) -> HttpResponse {
+async fn desired(
+    request: HttpRequest,
+    member: web::Data<Shared>,
+    body: web::Json<SetDesiredState>,
+) -> HttpResponse {
     with(&request, &member, |inner| {
         inner.desired = Some(body.state);
         HttpResponse::NoContent().finish()
     })
 }
 
-async fn put_room(request: HttpRequest, member: web::Data<Shared>, room: web::Path<String>, body: web::Json<PutRoom>) -> HttpResponse {
+async fn put_room(
+    request: HttpRequest,
+    member: web::Data<Shared>,
+    room: web::Path<String>,
+    body: web::Json<PutRoom>,
+) -> HttpResponse {
     let name = RoomKey::from_escaped(&room).unwrap().name().to_owned();
     with(&request, &member, |inner| {
-        let epoch = NEXT_EPOCH.fetch_add(1, Ordering::Relaxed).max(body.epoch_floor.get() + 1);
+        let epoch = NEXT_EPOCH
+            .fetch_add(1, Ordering::Relaxed)
+            .max(body.epoch_floor.get() + 1);
         let fresh = RoomReport {
             name: name.clone(),
             sid: "RM_test".to_owned(),
@@ -165,13 +207,20 @@ async fn put_room(request: HttpRequest, member: web::Data<Shared>, room: web::Pa
             publishers: 0,
             started_at_ms: 1_800_000_000_000,
         };
-        let report = inner.rooms.remove(&name).map_or(fresh, |(_, report)| report);
-        inner.rooms.insert(name, (body.into_inner().spec, report.clone()));
+        let open = inner.rooms.remove(&name).filter(|(spec, _)| !spec.closed);
+        let report = open.map_or(fresh, |(_, report)| report);
+        inner
+            .rooms
+            .insert(name, (body.into_inner().spec, report.clone()));
         HttpResponse::Ok().json(report)
     })
 }
 
-async fn end_room(request: HttpRequest, member: web::Data<Shared>, room: web::Path<String>) -> HttpResponse {
+async fn end_room(
+    request: HttpRequest,
+    member: web::Data<Shared>,
+    room: web::Path<String>,
+) -> HttpResponse {
     let name = RoomKey::from_escaped(&room).unwrap().name().to_owned();
     with(&request, &member, |inner| {
         inner.rooms.remove(&name);
