@@ -49,7 +49,7 @@ fn main() {
             "[2001:db8::1]:7882".parse().unwrap(),
         ],
         codecs: vec![Codec::Opus, Codec::Vp8],
-        seed: 1,
+        seed: [1; 32],
     });
     for index in 0..SECTIONS as u64 {
         let track = OutgoingTrack {

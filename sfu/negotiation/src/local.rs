@@ -1,6 +1,10 @@
 //! Our side of a connection, and what both kinds of negotiation read of the other side.
 
 use plenum_types::{Codec, DtlsRole, Fingerprint, IceCredentials, Mid, SctpParams, ShardId, Ssrc};
+use rand_chacha::{
+    ChaCha12Rng,
+    rand_core::{Rng as _, SeedableRng as _},
+};
 use std::{fmt::Write, net::SocketAddr};
 
 use crate::{
@@ -20,7 +24,7 @@ pub struct LocalParams {
     /// Codecs that may be negotiated, best first.
     pub codecs: Vec<Codec>,
     /// Seed of SSRCs and ICE credentials; must be unguessable.
-    pub seed: u64,
+    pub seed: [u8; 32],
 }
 
 /// Media streams and their retransmissions have SSRCs from here up: browsers report on what they receive under small
@@ -33,7 +37,7 @@ pub(crate) struct LocalSide {
     shard: ShardId,
     pub(crate) ice: IceCredentials,
     pub(crate) codecs: Vec<Codec>,
-    random: fastrand::Rng,
+    random: ChaCha12Rng,
     fingerprint: String,
     /// Lines for the section whose transport all others share.
     candidates: String,
@@ -44,13 +48,13 @@ pub(crate) struct LocalSide {
 
 impl LocalSide {
     pub(crate) fn new(params: LocalParams) -> Self {
-        let mut random = fastrand::Rng::with_seed(params.seed);
+        let mut random = ChaCha12Rng::from_seed(params.seed);
         Self {
             shard: params.shard,
-            ice: IceCredentials::for_shard(params.shard, || random.u64(..)),
+            ice: IceCredentials::for_shard(params.shard, || random.next_u64()),
             codecs: params.codecs,
             // RFC 3264 wants it to fit a signed number.
-            session: random.u64(..) >> 2,
+            session: random.next_u64() >> 2,
             version: 0,
             fingerprint: hex(&params.fingerprint),
             candidates: candidates(&params.addresses),
@@ -68,13 +72,13 @@ impl LocalSide {
 
     pub(crate) fn restart_ice(&mut self) {
         let random = &mut self.random;
-        self.ice = IceCredentials::for_shard(self.shard, || random.u64(..));
+        self.ice = IceCredentials::for_shard(self.shard, || random.next_u64());
     }
 
     /// A fresh SSRC that `taken` does not know.
     pub(crate) fn ssrc(&mut self, taken: impl Fn(Ssrc) -> bool) -> Ssrc {
         loop {
-            let ssrc = Ssrc(self.random.u32(LOWEST_SSRC..));
+            let ssrc = Ssrc(self.random.next_u32().max(LOWEST_SSRC));
             if !taken(ssrc) {
                 return ssrc;
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use livekit_protocol::{self as proto, leave_request::Action, signal_response::Message};
 use plenum_negotiation::{Answerer, LocalParams, Offerer};
 use plenum_types::{ParticipantId, ShardCommand, TransportId, TransportParams};
+use rand_chacha::rand_core::Rng as _;
 
 use crate::{
     Join, JoinRefusal, Room, RoomOutput, SessionMode, SignalMessage,
@@ -211,12 +212,14 @@ impl Room {
         shard: plenum_types::ShardId,
         candidates: &[std::net::SocketAddr],
     ) -> LocalParams {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
         LocalParams {
             shard,
             fingerprint: self.config.fingerprint,
             addresses: candidates.to_vec(),
             codecs: self.config.codecs.clone(),
-            seed: self.rng.u64(..),
+            seed,
         }
     }
 

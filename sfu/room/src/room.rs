@@ -9,6 +9,7 @@ use plenum_types::{
     ParticipantId, ParticipantIdentity, RoomSid, ShardCommand, ShardId, SubscriptionId, Timestamp,
     TrackId, TrackSid, TransportId,
 };
+use rand_chacha::{ChaCha12Rng, rand_core::Rng};
 
 use crate::{
     ConnectionId, EndReason, JoinRefusal, RoomConfig, RoomInput, RoomOutput, SignalMessage,
@@ -30,7 +31,7 @@ const ROOM_UPDATE_INTERVAL: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Room {
     pub(crate) config: RoomConfig,
-    pub(crate) rng: fastrand::Rng,
+    pub(crate) rng: ChaCha12Rng,
     pub(crate) now: Timestamp,
     outputs: Vec<RoomOutput>,
     pub(crate) timers: Timers,
@@ -81,10 +82,9 @@ pub struct RoomStats {
 impl Room {
     /// A room that nobody is in yet. All its randomness comes from `rng`, ICE passwords included: seed it from the system.
     #[must_use]
-    pub fn new(config: RoomConfig, mut rng: fastrand::Rng, now: Timestamp) -> Self {
-        let sif_trailer = std::iter::repeat_with(|| rng.u8(..))
-            .take(SIF_TRAILER_BYTES)
-            .collect();
+    pub fn new(config: RoomConfig, mut rng: ChaCha12Rng, now: Timestamp) -> Self {
+        let mut sif_trailer = vec![0; SIF_TRAILER_BYTES];
+        rng.fill_bytes(&mut sif_trailer);
         let mut timers = Timers::default();
         timers.set(TimerKind::Empty, now + config.settings.empty_timeout);
         let empty_since_unix_ms = Some(config.wall.unix_millis(now));

@@ -2,14 +2,15 @@
 
 use livekit_protocol as proto;
 use plenum_types::{MediaKind, ParticipantSid, TrackSid};
+use rand_chacha::{ChaCha12Rng, rand_core::Rng};
 
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 /// 71 bits: sids of a room's life never meet.
 const RANDOM_CHARACTERS: usize = 12;
 
-fn random_text(rng: &mut fastrand::Rng) -> String {
+fn random_text(rng: &mut ChaCha12Rng) -> String {
     std::iter::repeat_with(|| {
-        let index = rng.usize(..ALPHABET.len());
+        let index = rng.next_u32() as usize % ALPHABET.len();
         char::from(ALPHABET.get(index).copied().unwrap_or(b'A'))
     })
     .take(RANDOM_CHARACTERS)
@@ -17,13 +18,13 @@ fn random_text(rng: &mut fastrand::Rng) -> String {
 }
 
 /// `PA_...`
-pub(crate) fn participant_sid(rng: &mut fastrand::Rng) -> ParticipantSid {
+pub(crate) fn participant_sid(rng: &mut ChaCha12Rng) -> ParticipantSid {
     format!("PA_{}", random_text(rng)).into()
 }
 
 /// `TR_` with the kind (A, V) and the source (C camera, M microphone, S screen, s its sound), as people read it in logs.
 pub(crate) fn track_sid(
-    rng: &mut fastrand::Rng,
+    rng: &mut ChaCha12Rng,
     kind: MediaKind,
     source: proto::TrackSource,
 ) -> TrackSid {

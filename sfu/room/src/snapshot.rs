@@ -135,7 +135,7 @@ impl Room {
     pub fn restore(
         mut config: RoomConfig,
         snapshot: &RoomSnapshot,
-        rng: fastrand::Rng,
+        rng: rand_chacha::ChaCha12Rng,
         now: Timestamp,
     ) -> Result<Self, SnapshotError> {
         if snapshot.format != FORMAT {

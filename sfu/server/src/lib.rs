@@ -11,6 +11,7 @@ pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod entropy;
 pub mod http;
 pub mod member;
 pub mod metrics;

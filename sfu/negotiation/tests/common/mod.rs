@@ -11,7 +11,7 @@ pub(crate) fn local() -> LocalParams {
         fingerprint: Fingerprint([0xab; 32]),
         addresses: vec!["127.0.0.1:7882".parse().unwrap()],
         codecs: vec![Codec::Opus, Codec::Vp8],
-        seed: 42,
+        seed: [42; 32],
     }
 }
 

@@ -8,6 +8,7 @@ use plenum_room::{
     ApiRequest, ApiResponse, EndReason, Room, RoomInput, RoomOutput, RoomSnapshot, SnapshotError,
 };
 use plenum_types::Timestamp;
+use rand_chacha::rand_core::SeedableRng as _;
 use std::time::Duration;
 
 /// The room on another member, whose clock started elsewhere.
@@ -19,7 +20,13 @@ fn moved(world: &World) -> World {
     let now = Timestamp::from_millis(77);
     config.wall.unix_nanos_at_zero =
         1_700_000_000_000_000_000 + world.now.as_nanos() - now.as_nanos();
-    let room = Room::restore(config, &snapshot, fastrand::Rng::with_seed(2), now).unwrap();
+    let room = Room::restore(
+        config,
+        &snapshot,
+        rand_chacha::ChaCha12Rng::from_seed([2; 32]),
+        now,
+    )
+    .unwrap();
     World::around(room, now)
 }
 

@@ -16,6 +16,7 @@ use plenum_types::{
     Codec, DtlsVersion, Fingerprint, ParticipantSid, RoomHandle, ShardCommand, ShardEvent, ShardId,
     SrtpProfile, Timestamp, TrackId, TransportId, TransportState, WallClock,
 };
+use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng as _};
 
 /// Three recvonly sections of each kind and one for data.
 pub(crate) const JOIN: &str = include_str!("../../../negotiation/tests/fixtures/chromium_join.sdp");
@@ -104,7 +105,7 @@ impl Default for World {
 impl World {
     pub(crate) fn with(config: RoomConfig) -> Self {
         let now = Timestamp::from_millis(1000);
-        Self::around(Room::new(config, fastrand::Rng::with_seed(1), now), now)
+        Self::around(Room::new(config, ChaCha12Rng::from_seed([1; 32]), now), now)
     }
 
     pub(crate) fn around(room: Room, now: Timestamp) -> Self {

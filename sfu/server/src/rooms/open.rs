@@ -263,7 +263,7 @@ impl Rooms {
             remote_unmute: false,
             limits: Limits::default(),
         };
-        let rng = fastrand::Rng::new();
+        let rng = crate::entropy::secure_rng();
         let restored = snapshot.and_then(|snapshot| {
             Room::restore(config.clone(), &snapshot, rng.clone(), now)
                 .inspect_err(
