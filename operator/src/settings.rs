@@ -8,9 +8,9 @@ use clap::Args;
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
     /// Namespace to look after; the default is the operator's own.
-    #[arg(long, env = "PLENUM_NAMESPACE", conflicts_with = "all_namespaces")]
+    #[arg(long, env = "PLENUM_NAMESPACE")]
     pub namespace: Option<String>,
-    /// Look after all namespaces; needs cluster-wide rights.
+    /// Look after all namespaces, whatever `--namespace` says; needs cluster-wide rights.
     #[arg(long, env = "PLENUM_ALL_NAMESPACES")]
     pub all_namespaces: bool,
     /// Pools of this spec.operatorClass are looked after, others are left alone.
