@@ -40,8 +40,7 @@ fn run(cli: &Cli) -> anyhow::Result<()> {
 }
 
 /// Libraries whose details never reach the log: strangers could fill it with bad requests, and requests carry tokens.
-const QUIET: &str =
-    "actix_http=off,actix_web=warn,actix_server=warn,hyper=warn,h2=warn,reqwest=warn,tungstenite=warn";
+const QUIET: &str = "actix_http=off,actix_web=warn,actix_server=warn,hyper=warn,h2=warn,reqwest=warn,tungstenite=warn";
 
 fn start_log(config: &Config) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(format!("{},{QUIET}", config.log_level)).map_err(|error| {

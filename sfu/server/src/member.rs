@@ -1,69 +1,84 @@
 //! This process as a member: who it is, and whether it takes clients.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
 
-use plenum_cluster::{Incarnation, NodeId, directory::Holder, member_api::MemberState};
+use plenum_cluster::{Membership, directory::Holder, member_api::MemberState};
 
 /// Who this process is and where it stands in its life.
-#[derive(Debug)]
 pub struct Member {
-    holder: Holder,
-    state: AtomicU8,
+    membership: Membership,
+    /// The state that was wanted last.
+    wanted: Mutex<MemberState>,
+    has_addresses: AtomicBool,
 }
 
-const STATES: [MemberState; 5] = [
-    MemberState::Starting,
-    MemberState::Serving,
-    MemberState::Cordoned,
-    MemberState::Draining,
-    MemberState::Fenced,
-];
-
 impl Member {
-    /// A starting member with a new incarnation.
+    /// A starting member.
     #[must_use]
-    pub fn new(node: NodeId) -> Self {
+    pub const fn new(membership: Membership) -> Self {
         Self {
-            holder: Holder {
-                node,
-                incarnation: Incarnation::fresh(),
-            },
-            state: AtomicU8::new(0),
+            membership,
+            wanted: Mutex::new(MemberState::Starting),
+            has_addresses: AtomicBool::new(false),
         }
     }
 
-    /// As claims name it.
+    /// As claims name it; another incarnation after every fencing.
     #[must_use]
-    pub const fn holder(&self) -> &Holder {
-        &self.holder
+    pub fn holder(&self) -> Holder {
+        self.membership.me()
     }
 
-    /// Where it stands.
+    /// Where it stands: its own will, unless it is not registered yet or fenced.
     #[must_use]
     pub fn state(&self) -> MemberState {
-        STATES
-            .get(usize::from(self.state.load(Ordering::Acquire)))
-            .copied()
-            .unwrap_or(MemberState::Starting)
+        let wanted = *self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        match (wanted, self.membership.view().state) {
+            (MemberState::Draining, _) => MemberState::Draining,
+            (_, state) => state,
+        }
     }
 
     /// Goes on to another state. Draining is final.
     pub fn set_state(&self, state: MemberState) {
-        let index = STATES.iter().position(|known| *known == state).unwrap_or(0) as u8;
-        let draining =
-            |current: u8| STATES.get(usize::from(current)) == Some(&MemberState::Draining);
-        let _ = self
-            .state
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |current| {
-                (!draining(current)).then_some(index)
-            });
+        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        if next(*wanted, state) {
+            *wanted = state;
+            self.membership.set_state(state);
+        }
     }
 
-    /// A new client may come.
+    /// It is known where clients reach the media sockets.
+    pub fn addresses_are_set(&self) {
+        self.has_addresses.store(true, Ordering::Release);
+    }
+
+    /// Whether that is known.
+    #[must_use]
+    pub fn has_addresses(&self) -> bool {
+        self.has_addresses.load(Ordering::Acquire)
+    }
+
+    /// Balancers may send clients here.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let wanted = *self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted != MemberState::Draining && self.membership.ready()
+    }
+
+    /// A client that came is let in. A draining member takes no clients of balancers, but carries those that reach it all
+    /// the same to where their rooms are.
     #[must_use]
     pub fn takes_clients(&self) -> bool {
-        matches!(self.state(), MemberState::Serving | MemberState::Cordoned)
+        self.is_ready() || self.state() == MemberState::Draining
     }
+}
+
+fn next(current: MemberState, wanted: MemberState) -> bool {
+    current != MemberState::Draining && current != wanted
 }
 
 #[cfg(test)]
@@ -72,13 +87,8 @@ mod tests {
 
     #[test]
     fn draining_is_final() {
-        let member = Member::new(NodeId::new("a").unwrap());
-        assert!(!member.takes_clients());
-        member.set_state(MemberState::Serving);
-        assert!(member.takes_clients());
-        member.set_state(MemberState::Draining);
-        member.set_state(MemberState::Serving);
-        assert_eq!(member.state(), MemberState::Draining);
-        assert!(!member.takes_clients());
+        assert!(next(MemberState::Starting, MemberState::Serving));
+        assert!(next(MemberState::Serving, MemberState::Draining));
+        assert!(!next(MemberState::Draining, MemberState::Serving));
     }
 }

@@ -8,30 +8,44 @@ use std::{
 
 use anyhow::Context as _;
 use arc_swap::ArcSwap;
-use plenum_cluster::{Directory, NodeId, directory::MemoryDirectory, member_api::MemberState};
+use plenum_cluster::{
+    Directory, Membership, NodeId, PoolKey, Timing,
+    directory::{Capacity, MemoryDirectory, RedisDirectory, RedisSettings},
+    member_api::MemberState,
+    membership::{Directories, Event, MembershipConfig},
+};
 use plenum_engine::{Clock, Engine, EngineConfig, ServeUntil, default_shards};
-use plenum_room::{EndReason, ServerIdentity};
+use plenum_room::{KeepAlive, ServerIdentity};
 use tokio::{
     runtime::{Builder, Runtime},
+    sync::mpsc,
     time::{sleep, timeout},
 };
 
 use crate::{
     COMPATIBLE_VERSION,
     auth::Keys,
+    cluster::{self, Cluster, ClusterParts, PeerClient},
     config::{self, Config},
+    ending,
     http::{self, Service},
+    internal::InternalPort,
     member::Member,
     metrics::{Exposition, Metrics},
     rooms::{RoomDefaults, Rooms, RoomsConfig},
 };
 
-/// How long rooms get to say goodbye when the process ends.
-const ROOMS_END: Duration = Duration::from_secs(10);
-/// How often it is looked whether all rooms have ended.
-const END_POLL: Duration = Duration::from_millis(20);
-/// The last messages to clients get this long to leave the sockets.
-const LAST_WORDS: Duration = Duration::from_millis(300);
+/// What the runtime of the rooms still does gets this long.
+const LAST_TASKS: Duration = Duration::from_millis(300);
+/// A standalone member registers with itself within a moment.
+const STANDALONE_START: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+const START_POLL: Duration = Duration::from_millis(5);
+/// Announced by members of a cluster, so that clients notice a frozen edge (claims.md).
+const CLUSTER_KEEP_ALIVE: KeepAlive = KeepAlive {
+    interval: Duration::from_secs(1),
+    timeout: Duration::from_secs(3),
+};
 /// Connections that may wait to be accepted.
 const LISTEN_BACKLOG: i32 = 4096;
 
@@ -40,6 +54,7 @@ pub struct Server {
     runtime: Runtime,
     service: Arc<Service>,
     listeners: Vec<TcpListener>,
+    internal: Option<InternalPort>,
     workers: usize,
     candidates: Vec<Vec<SocketAddr>>,
 }
@@ -62,21 +77,23 @@ impl Server {
             "" => format!("sfu-{:012x}", fastrand::u64(..) >> 16),
             id => id.to_owned(),
         };
-        let member = Arc::new(Member::new(
-            NodeId::new(node).context("cluster.instance_id (SERVER_INSTANCE_ID)")?,
-        ));
+        let node = NodeId::new(node).context("cluster.instance_id (SERVER_INSTANCE_ID)")?;
         let ports = config.rtc.max_port - config.rtc.min_port + 1;
         let shards = match config.rtc.shards {
             0 => default_shards().min(ports),
             shards => shards,
         };
+        // Bound before anyone hears of this member: two refused connections tell others that a process is dead.
+        let internal = listen_internal(&config.cluster)?;
+        let (membership, events) = join_pool(&config, node, shards)?;
+        let member = Arc::new(Member::new(membership.clone()));
         let (engine, news) = Engine::start(
             &EngineConfig {
                 shards,
                 bind: config.bind.clone(),
                 ports: config.rtc.min_port..=config.rtc.max_port,
                 budgets: Default::default(),
-                serve_until: ServeUntil::forever(),
+                serve_until: ServeUntil::shared(membership.serve_until()),
             },
             clock,
         )?;
@@ -89,17 +106,21 @@ impl Server {
         );
         let keys = Keys::new(config.keys.0.clone());
         let metrics = Arc::new(Metrics::default());
-        let directory: Arc<dyn Directory> = Arc::new(MemoryDirectory::new());
+        let alone = config.cluster.redis_url.0.is_empty();
         let rooms = Rooms::start(
             RoomsConfig {
                 runtime: runtime.handle().clone(),
                 clock,
                 engine: engine.clone(),
-                directory,
-                holder: member.holder().clone(),
+                membership: membership.clone(),
+                keep_alive: if alone {
+                    KeepAlive::default()
+                } else {
+                    CLUSTER_KEEP_ALIVE
+                },
                 keys: keys.clone(),
                 server: ServerIdentity {
-                    node_id: member.holder().node.to_string(),
+                    node_id: membership.me().node.to_string(),
                     region: String::new(),
                     version: COMPATIBLE_VERSION.to_owned(),
                 },
@@ -109,9 +130,31 @@ impl Server {
             candidates.clone(),
             news,
         );
-        let exposition = Exposition::new(&metrics, rooms.clone(), engine.clone());
+        let peers = Arc::new(
+            PeerClient::new(config.cluster.secret.clone())
+                .context("the client for other members can't be made")?,
+        );
+        let cluster = Cluster::new(ClusterParts {
+            runtime: runtime.handle().clone(),
+            membership,
+            peers,
+            rooms,
+            member: member.clone(),
+            metrics: metrics.clone(),
+            alone,
+        });
+        let internal = internal
+            .map(|listener| InternalPort::start(cluster.clone(), listener))
+            .transpose()
+            .context("the internal port can't be served")?;
+        runtime.spawn(cluster::follow(cluster.clone(), events));
+        let exposition = Exposition::new(&metrics, cluster.clone(), engine.clone());
         if !config.rtc.wait_for_addresses {
+            member.addresses_are_set();
             member.set_state(MemberState::Serving);
+            if alone {
+                runtime.block_on(registered(&member));
+            }
         }
         // Half of the cores, at least one: signaling needs little once clients are in.
         let workers =
@@ -119,6 +162,7 @@ impl Server {
         Ok(Self {
             runtime,
             listeners,
+            internal,
             workers,
             candidates,
             service: Arc::new(Service {
@@ -127,7 +171,7 @@ impl Server {
                 clock,
                 member,
                 engine,
-                rooms,
+                cluster,
                 metrics,
                 exposition,
                 dev,
@@ -170,8 +214,7 @@ impl Server {
         text
     }
 
-    /// Serves until told to end (SIGTERM or SIGINT): not ready at once, rooms get a reconnecting Leave, the process ends
-    /// when it is empty.
+    /// Serves until told to end, by a signal or by the operator; see [`ending`].
     ///
     /// # Errors
     /// The HTTP front can't be served.
@@ -180,56 +223,99 @@ impl Server {
             runtime,
             service,
             listeners,
+            internal,
             workers,
             ..
         } = self;
-        let rooms = service.rooms.clone();
-        let member = service.member.clone();
+        let cluster = service.cluster.clone();
+        let deadline = Duration::from_secs(service.config.load().cluster.drain_seconds.into());
         let handle = runtime.handle().clone();
         actix_web::rt::System::new().block_on(async move {
             let server = http::serve(service, listeners, workers)
                 .context("the HTTP server can't be started")?;
             let front = server.handle();
             let ending = handle.spawn(async move {
-                let signal = ended_by_signal().await;
-                tracing::info!(signal, rooms = rooms.count(), "ending");
-                member.set_state(MemberState::Draining);
-                rooms.end_all(EndReason::Shutdown);
-                let empty = timeout(ROOMS_END, async {
-                    while rooms.count() > 0 {
-                        sleep(END_POLL).await;
-                    }
-                })
-                .await;
-                if empty.is_err() {
-                    tracing::warn!(rooms = rooms.count(), "rooms did not end in time");
-                }
-                sleep(LAST_WORDS).await;
+                ending::when_told(cluster, deadline).await;
                 front.stop(true).await;
+                if let Some(internal) = internal {
+                    internal.stop().await;
+                }
             });
             server.await.context("the HTTP server failed")?;
             ending.abort();
             anyhow::Ok(())
         })?;
-        runtime.shutdown_timeout(LAST_WORDS);
+        runtime.shutdown_timeout(LAST_TASKS);
         tracing::info!("ended");
         Ok(())
     }
 }
 
-async fn ended_by_signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals can't be handled; end this process with SIGKILL");
-        return std::future::pending().await;
+/// Starts this member's place in the pool: with Redis, or alone with a Directory in memory.
+fn join_pool(
+    config: &Config,
+    node: NodeId,
+    shards: u16,
+) -> anyhow::Result<(Membership, mpsc::Receiver<Event>)> {
+    let cluster = &config.cluster;
+    let directories = if cluster.redis_url.0.is_empty() {
+        Directories::same(Arc::new(MemoryDirectory::new()))
+    } else {
+        let pool = PoolKey::new(cluster.install.as_str(), cluster.pool.as_str())
+            .context("cluster.install and cluster.pool (PLENUM_INSTALL, PLENUM_POOL)")?;
+        let settings = RedisSettings::new(cluster.redis_url.0.as_str());
+        let connect = || -> anyhow::Result<Arc<dyn Directory>> {
+            let directory = RedisDirectory::new(&settings, pool.clone())
+                .context("cluster.redis_url (REDIS_URL)")?;
+            Ok(Arc::new(directory))
+        };
+        Directories {
+            driver: connect()?,
+            calls: connect()?,
+        }
     };
-    tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let pings =
+        PeerClient::new(cluster.secret.clone()).context("the client for pings can't be made")?;
+    let settings = MembershipConfig {
+        node,
+        internal_address: cluster.internal_address.clone(),
+        seeds: cluster.peers.clone(),
+        capacity: Capacity {
+            rooms: config.room.max_rooms,
+            ..Capacity::default()
+        },
+        weight: u32::from(shards),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        timing: Timing::default(),
+    };
+    Ok(Membership::start(settings, directories, Arc::new(pings))?)
+}
+
+async fn registered(member: &Member) {
+    let ready = timeout(STANDALONE_START, async {
+        while !member.is_ready() {
+            sleep(START_POLL).await;
+        }
+    });
+    if ready.await.is_err() {
+        tracing::warn!("this member is not ready yet");
     }
+}
+
+/// The listener of the internal port, if there is one.
+fn listen_internal(cluster: &config::ClusterConfig) -> anyhow::Result<Option<TcpListener>> {
+    if cluster.internal_address.is_empty() {
+        return Ok(None);
+    }
+    let address = cluster.internal_address.as_str();
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!(
+            "cluster.internal_address {address:?} (PLENUM_INTERNAL_ADDRESS) can't be bound; it reads ip:port, for IPv6 [ip]:port, \
+             with an address of this machine"
+        )
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(Some(listener))
 }
 
 /// One listener per address; a wildcard address whose family the machine lacks is left out.

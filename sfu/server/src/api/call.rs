@@ -1,9 +1,7 @@
 //! The calls of `livekit.RoomService`: what they need, and what they do.
 
-use std::sync::Arc;
-
 use livekit_protocol as proto;
-use plenum_room::{ApiRequest, ApiResponse};
+use plenum_room::{ApiRequest, ApiResponse, RoomSettings};
 use plenum_types::RoomName;
 use prost::Message;
 use serde::de::DeserializeOwned;
@@ -12,10 +10,13 @@ use super::{
     Code, Encoding, TwirpError,
     json::{self, Shape},
 };
-use crate::{auth::Claims, rooms::Rooms};
+use crate::{
+    auth::Claims,
+    rooms::{RoomDefaults, Rooms},
+};
 
 /// The only service that this server offers.
-const SERVICE: &str = "livekit.RoomService";
+pub(crate) const SERVICE: &str = "livekit.RoomService";
 
 /// A method of `livekit.RoomService`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -236,32 +237,47 @@ impl Call {
         Ok(())
     }
 
-    /// Does it, on this member.
+    /// The method that it calls.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        match self {
+            Self::CreateRoom(_) => Method::CreateRoom,
+            Self::ListRooms(_) => Method::ListRooms,
+            Self::DeleteRoom(_) => Method::DeleteRoom,
+            Self::ListParticipants(_) => Method::ListParticipants,
+            Self::GetParticipant(_) => Method::GetParticipant,
+            Self::RemoveParticipant(_) => Method::RemoveParticipant,
+            Self::MutePublishedTrack(_) => Method::MutePublishedTrack,
+            Self::UpdateParticipant(_) => Method::UpdateParticipant,
+            Self::UpdateSubscriptions(_) => Method::UpdateSubscriptions,
+            Self::SendData(_) => Method::SendData,
+            Self::UpdateRoomMetadata(_) => Method::UpdateRoomMetadata,
+        }
+    }
+
+    /// Settings of the room, should the call open it.
+    #[must_use]
+    pub fn settings(&self, defaults: &RoomDefaults) -> RoomSettings {
+        match self {
+            Self::CreateRoom(request) => defaults.with(
+                request.empty_timeout,
+                request.departure_timeout,
+                request.max_participants,
+                request.metadata.clone(),
+            ),
+            _ => defaults.settings.clone(),
+        }
+    }
+
+    /// Does it, on a room that is open on this member. `None` if it is not, or not any more.
     ///
     /// # Errors
     /// Those of the room.
-    pub async fn carry_out(self, rooms: &Arc<Rooms>) -> Result<Answer, TwirpError> {
-        let room: RoomName = self.room().unwrap_or_default().into();
+    pub async fn carry_out(self, rooms: &Rooms) -> Option<Result<Answer, TwirpError>> {
+        let room: RoomName = self.room()?.into();
         let request = match self {
-            Self::ListRooms(request) => {
-                let mut list: Vec<proto::Room> = rooms
-                    .list()
-                    .into_iter()
-                    .map(|room| room.info)
-                    .filter(|room| request.names.is_empty() || request.names.contains(&room.name))
-                    .collect();
-                list.sort_by(|a, b| a.name.cmp(&b.name));
-                return Ok(Answer::Rooms(proto::ListRoomsResponse { rooms: list }));
-            }
-            Self::CreateRoom(request) => {
-                let settings = rooms.defaults().with(
-                    request.empty_timeout,
-                    request.departure_timeout,
-                    request.max_participants,
-                    request.metadata,
-                );
-                return Ok(Answer::Room(rooms.create(&room, settings).await?));
-            }
+            Self::ListRooms(_) => return None,
+            Self::CreateRoom(_) => ApiRequest::GetRoom,
             Self::DeleteRoom(_) => ApiRequest::DeleteRoom,
             Self::ListParticipants(_) => ApiRequest::ListParticipants,
             Self::GetParticipant(request) => ApiRequest::GetParticipant(request.identity.into()),
@@ -278,7 +294,11 @@ impl Call {
             Self::SendData(request) => ApiRequest::SendData(request),
             Self::UpdateRoomMetadata(request) => ApiRequest::UpdateRoomMetadata(request.metadata),
         };
-        Ok(match rooms.call(&room, request).await? {
+        let response = match rooms.call(&room, request).await? {
+            Ok(response) => response,
+            Err(error) => return Some(Err(error.into())),
+        };
+        Some(Ok(match response {
             ApiResponse::Room(room) => Answer::Room(room),
             ApiResponse::Participants(participants) => {
                 Answer::Participants(proto::ListParticipantsResponse { participants })
@@ -288,7 +308,7 @@ impl Call {
                 track: Some(*track),
             })),
             ApiResponse::Done => Answer::Empty,
-        })
+        }))
     }
 }
 

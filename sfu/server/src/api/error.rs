@@ -31,6 +31,17 @@ pub enum Code {
 }
 
 impl Code {
+    const ALL: [Self; 8] = [
+        Self::BadRoute,
+        Self::Malformed,
+        Self::InvalidArgument,
+        Self::Unauthenticated,
+        Self::NotFound,
+        Self::FailedPrecondition,
+        Self::ResourceExhausted,
+        Self::Unavailable,
+    ];
+
     /// As Twirp writes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -80,6 +91,21 @@ impl TwirpError {
         }
     }
 
+    /// Reads what another member answered; `None` if it is no Twirp error.
+    #[must_use]
+    pub fn read(body: &[u8]) -> Option<Self> {
+        #[derive(serde::Deserialize)]
+        struct Body {
+            code: String,
+            msg: String,
+        }
+        let body: Body = serde_json::from_slice(body).ok()?;
+        let code = Code::ALL
+            .into_iter()
+            .find(|code| code.as_str() == body.code)?;
+        Some(Self::new(code, body.msg))
+    }
+
     /// As Twirp answers it.
     #[must_use]
     pub fn response(&self) -> HttpResponse {
@@ -109,10 +135,7 @@ impl From<OpenError> for TwirpError {
         let code = match error {
             OpenError::Name(_) => Code::InvalidArgument,
             OpenError::TooManyRooms { .. } => Code::ResourceExhausted,
-            OpenError::Elsewhere(_)
-            | OpenError::Directory(_)
-            | OpenError::NoShard
-            | OpenError::Ending => Code::Unavailable,
+            OpenError::NotHeld | OpenError::NoShard | OpenError::Ending => Code::Unavailable,
         };
         Self::new(code, error.to_string())
     }

@@ -7,7 +7,8 @@ mod call;
 mod error;
 mod json;
 
-pub use call::{Call, Method};
+pub(crate) use call::SERVICE;
+pub use call::{Answer, Call, Method};
 pub use error::{Code, TwirpError};
 
 use actix_web::{
@@ -16,7 +17,10 @@ use actix_web::{
     web::{Bytes, Data, Path},
 };
 
-use crate::http::{Service, bearer};
+use crate::{
+    cluster::{Outcome, RawCall},
+    http::{Service, bearer},
+};
 
 /// Longest body: metadata of 512 KB and a data message of 64 KB fit several times, in base64 too.
 pub const MAX_BODY: usize = 2 * 1024 * 1024;
@@ -31,14 +35,14 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    fn of(content_type: &str) -> Option<Self> {
+    pub(crate) fn of(content_type: &str) -> Option<Self> {
         let media = content_type.split(';').next().unwrap_or_default().trim();
         [Self::Protobuf, Self::Json]
             .into_iter()
             .find(|encoding| media.eq_ignore_ascii_case(encoding.media_type()))
     }
 
-    const fn media_type(self) -> &'static str {
+    pub(crate) const fn media_type(self) -> &'static str {
         match self {
             Self::Protobuf => "application/protobuf",
             Self::Json => "application/json",
@@ -75,7 +79,7 @@ async fn answer(
     request: &HttpRequest,
     name: &str,
     method: Option<Method>,
-    body: &[u8],
+    body: &Bytes,
     service: &Service,
 ) -> Result<(Encoding, Vec<u8>), TwirpError> {
     let claims = bearer(request)
@@ -103,6 +107,16 @@ async fn answer(
     })?;
     let call = Call::read(method, encoding, body)?;
     call.check(&claims)?;
-    let answer = call.carry_out(&service.rooms).await?;
-    Ok((encoding, answer.encode(encoding)))
+    let raw = RawCall {
+        call,
+        encoding,
+        body: body.clone(),
+    };
+    Ok((
+        encoding,
+        match service.cluster.call(raw).await? {
+            Outcome::Answer(answer) => answer.encode(encoding),
+            Outcome::Encoded(bytes) => bytes.into(),
+        },
+    ))
 }

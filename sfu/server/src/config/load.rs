@@ -75,6 +75,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("PLENUM_POOL", "cluster.pool"),
     ("PLENUM_INSTALL", "cluster.install"),
     ("PLENUM_PEERS", "cluster.peers"),
+    ("PLENUM_DRAIN_SECONDS", "cluster.drain_seconds"),
 ];
 
 /// Settings whose keys are free names.

@@ -110,6 +110,8 @@ pub struct ClusterConfig {
     pub install: String,
     /// `ip:port` of other members, asked when the Directory is away.
     pub peers: Vec<String>,
+    /// Seconds that a member that is told to end may take to move its rooms.
+    pub drain_seconds: u32,
 }
 
 /// Public port of the reference server, which tools expect.
@@ -172,6 +174,8 @@ impl Default for ClusterConfig {
             pool: "default".to_owned(),
             install: "plenum".to_owned(),
             peers: Vec::new(),
+            // Kubernetes kills after 30 s by default; the operator gives more.
+            drain_seconds: 30,
         }
     }
 }

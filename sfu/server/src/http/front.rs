@@ -5,7 +5,6 @@ use actix_web::{
     http::{Method, header},
     web::{Data, Payload},
 };
-use plenum_cluster::member_api::MemberState;
 use rust_embed::Embed;
 
 use super::{
@@ -62,7 +61,7 @@ pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
 
 /// Whether a balancer should send clients here.
 pub(super) fn is_ready(service: &Service) -> bool {
-    service.member.state() == MemberState::Serving && super::health::shards_run(service)
+    service.member.is_ready() && super::health::shards_run(service)
 }
 
 fn not_ready() -> HttpResponse {

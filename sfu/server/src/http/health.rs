@@ -1,7 +1,10 @@
 //! `/health`, `/health/live`, `/health/ready`, `/health/info`, `/metrics`.
 
 use actix_web::{HttpResponse, http::StatusCode, web::Data};
-use plenum_cluster::member_api::MemberState;
+use plenum_cluster::{
+    member_api::MemberState,
+    membership::{DirectoryHealth, MemberView, MembersView},
+};
 use plenum_engine::{ShardHealth, ShardStatus};
 use serde::Serialize;
 
@@ -15,13 +18,32 @@ struct Report {
     state: MemberState,
     dependencies: Vec<Dependency>,
     shards: Vec<ShardReport>,
+    members: Vec<PeerReport>,
+    /// Client sockets here whose rooms live elsewhere.
+    proxied_sockets: usize,
+    /// Why this member can't register, if it can't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_refused: Option<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Dependency {
     name: &'static str,
+    /// `memory`, `up`, `recovering` or `down`.
     state: &'static str,
+    /// Of its last answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_micros: Option<i64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PeerReport {
+    node: String,
+    state: MemberState,
+    /// `alive`, `suspect` or what else the judge says.
+    health: String,
 }
 
 #[derive(Serialize)]
@@ -65,6 +87,7 @@ pub(super) async fn all(service: Data<Service>) -> HttpResponse {
     let whole = shards
         .iter()
         .all(|shard| shard.health == ShardHealth::Running);
+    let view = service.cluster.membership().view();
     let report = Report {
         status: match (good, whole) {
             (true, true) => "ok",
@@ -72,13 +95,35 @@ pub(super) async fn all(service: Data<Service>) -> HttpResponse {
             (false, _) => "unavailable",
         },
         state: service.member.state(),
-        dependencies: vec![Dependency {
-            name: "directory",
-            state: "memory",
-        }],
+        dependencies: vec![directory(&service, &view)],
+        members: view.members.values().map(peer_report).collect(),
+        proxied_sockets: service.cluster.proxied_sockets(),
+        registration_refused: view.registration_refused.clone(),
         shards: shards.iter().map(shard_report).collect(),
     };
     HttpResponse::build(status(good)).json(report)
+}
+
+fn directory(service: &Service, view: &MembersView) -> Dependency {
+    let alone = service.config.load().cluster.redis_url.0.is_empty();
+    Dependency {
+        name: "directory",
+        state: match view.directory {
+            _ if alone => "memory",
+            DirectoryHealth::Up => "up",
+            DirectoryHealth::Recovering => "recovering",
+            DirectoryHealth::Down => "down",
+        },
+        latency_micros: (!alone).then(|| service.metrics.directory_latency_micros.get()),
+    }
+}
+
+fn peer_report(member: &MemberView) -> PeerReport {
+    PeerReport {
+        node: member.record.holder.node.to_string(),
+        state: member.record.state,
+        health: format!("{:?}", member.health).to_lowercase(),
+    }
 }
 
 fn shard_report(shard: &ShardStatus) -> ShardReport {

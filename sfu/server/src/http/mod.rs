@@ -18,10 +18,10 @@ use plenum_engine::{Clock, Engine};
 use crate::{
     api,
     auth::Keys,
+    cluster::Cluster,
     config::Config,
     member::Member,
     metrics::{Exposition, Metrics},
-    rooms::Rooms,
 };
 
 /// What handlers use.
@@ -36,8 +36,8 @@ pub struct Service {
     pub member: Arc<Member>,
     /// The media plane.
     pub engine: Arc<Engine>,
-    /// The rooms that are here.
-    pub rooms: Arc<Rooms>,
+    /// Where joins and server API calls go.
+    pub cluster: Arc<Cluster>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// `/metrics`.

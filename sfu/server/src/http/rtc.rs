@@ -48,7 +48,7 @@ pub(super) async fn handle(
     }
     match endpoint {
         Endpoint::Validate(version) => match context(version, &request, &service) {
-            Ok((context, may_create)) => validate(&context, may_create, &service).await,
+            Ok((context, may_create)) => validate(context, may_create, &service).await,
             Err(error) => refusal::response(&error),
         },
         Endpoint::Signal(_) if !is_upgrade(&request) => HttpResponse::NotFound().finish(),
@@ -98,12 +98,12 @@ pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-async fn validate(context: &JoinContext, may_create: bool, service: &Service) -> HttpResponse {
+async fn validate(context: JoinContext, may_create: bool, service: &Service) -> HttpResponse {
     if !service.member.takes_clients() {
         return refusal::response(&not_serving());
     }
-    if !may_create && !service.rooms.is_open(&context.room).await {
-        return refusal::response(&JoinError::NoRoom);
+    if let Err(error) = service.cluster.validate(context, may_create).await {
+        return refusal::response(&error);
     }
     HttpResponse::Ok()
         .content_type("text/plain; charset=utf-8")
@@ -124,7 +124,7 @@ async fn signal(
     if !service.member.takes_clients() {
         return Err(not_serving());
     }
-    let connection = service.rooms.connect(context, may_create).await?;
+    let connection = service.cluster.connect(context, may_create).await?;
     let (response, session, stream) = actix_ws::handle(request, payload)
         .map_err(|error| JoinError::Malformed(format!("not a WebSocket handshake: {error}")))?;
     // The socket stays on this HTTP worker; the room runs elsewhere.

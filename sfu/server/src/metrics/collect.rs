@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use plenum_cluster::{detector::Health, membership::DirectoryHealth};
 use plenum_engine::{Engine, ShardHealth, ShardStatus};
 use prometheus_client::{
     collector::Collector,
@@ -11,7 +12,7 @@ use prometheus_client::{
 };
 
 use super::Metrics;
-use crate::rooms::Rooms;
+use crate::cluster::Cluster;
 
 /// All metrics of this member.
 pub struct Exposition {
@@ -21,10 +22,10 @@ pub struct Exposition {
 impl Exposition {
     /// Everything there is.
     #[must_use]
-    pub fn new(metrics: &Metrics, rooms: Arc<Rooms>, engine: Arc<Engine>) -> Self {
+    pub fn new(metrics: &Metrics, cluster: Arc<Cluster>, engine: Arc<Engine>) -> Self {
         let mut registry = Registry::with_prefix("plenum");
         metrics.register(&mut registry);
-        registry.register_collector(Box::new(Planes { rooms, engine }));
+        registry.register_collector(Box::new(Planes { cluster, engine }));
         Self { registry }
     }
 
@@ -43,7 +44,7 @@ impl Exposition {
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 struct Planes {
-    rooms: Arc<Rooms>,
+    cluster: Arc<Cluster>,
     engine: Arc<Engine>,
 }
 
@@ -156,6 +157,11 @@ const SHARD_COUNTERS: &[Reading] = &[
     ("datagrams_received", "Datagrams received", |s| {
         s.io.datagrams_received
     }),
+    (
+        "receive_dropped",
+        "Datagrams that the kernel dropped since a receive buffer was full",
+        |s| s.io.receive_dropped,
+    ),
     ("send_calls", "Send calls", |s| s.io.send_calls),
     ("datagrams_sent", "Datagrams sent", |s| s.io.datagrams_sent),
     (
@@ -223,11 +229,40 @@ impl Collector for Planes {
                 }
             }
         }
-        let rooms = self.rooms.list();
+        let view = self.cluster.membership().view();
+        let rooms = self.cluster.rooms.list();
         let total = |count: fn(&plenum_room::RoomStats) -> usize| {
             rooms.iter().map(|room| count(&room.stats)).sum::<usize>() as u64
         };
         for (name, help, value) in [
+            (
+                "directory_up",
+                "1 if the directory answers",
+                u64::from(view.directory != DirectoryHealth::Down),
+            ),
+            (
+                "members",
+                "Members of the pool that are known here",
+                view.members.len() as u64,
+            ),
+            (
+                "members_alive",
+                "Members of the pool that look alive from here",
+                view.members
+                    .values()
+                    .filter(|member| member.health == Health::Alive)
+                    .count() as u64,
+            ),
+            (
+                "ready",
+                "1 if balancers may send clients here",
+                u64::from(self.cluster.member.is_ready()),
+            ),
+            (
+                "proxied_sockets",
+                "Client sockets here whose rooms live elsewhere",
+                self.cluster.proxied_sockets() as u64,
+            ),
             ("rooms", "Rooms whose home is here", rooms.len() as u64),
             (
                 "participants",

@@ -52,6 +52,17 @@ pub struct Metrics {
     /// WebSockets that end here.
     pub sockets: Gauge,
     sockets_ended: Family<ReasonLabel, Counter>,
+    /// Hops of other edges that end here.
+    pub hops_served: Gauge,
+    hops_lost: Family<ReasonLabel, Counter>,
+    /// Rooms that came here from other members.
+    pub rooms_taken: Counter,
+    /// Rooms that this member handed over.
+    pub rooms_moved: Counter,
+    /// Times that this member let go of its rooms.
+    pub fenced: Counter,
+    /// Latency of the Directory's last answer to a probe.
+    pub directory_latency_micros: Gauge,
     joins: Family<StatusLabel, Counter>,
     calls: Family<CallLabel, Counter>,
 }
@@ -70,6 +81,13 @@ impl Metrics {
         let reason = end.label();
         self.sockets_ended
             .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    /// A hop broke; `fate` is what became of the home.
+    pub fn hop_lost(&self, fate: &'static str) {
+        self.hops_lost
+            .get_or_create(&ReasonLabel { reason: fate })
             .inc();
     }
 
@@ -110,6 +128,40 @@ impl Metrics {
         for (name, help, counter) in counters {
             registry.register(name, help, counter.clone());
         }
+        for (name, help, counter) in [
+            (
+                "rooms_taken",
+                "Rooms that came here from other members",
+                &self.rooms_taken,
+            ),
+            (
+                "rooms_moved",
+                "Rooms handed over to other members",
+                &self.rooms_moved,
+            ),
+            (
+                "fenced",
+                "Times that this member let go of all its rooms",
+                &self.fenced,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
+        registry.register(
+            "hops_served",
+            "Sockets of other members whose rooms are here",
+            self.hops_served.clone(),
+        );
+        registry.register(
+            "hops_lost",
+            "Hops that broke, by what became of the home",
+            self.hops_lost.clone(),
+        );
+        registry.register(
+            "directory_latency_microseconds",
+            "Latency of the directory's last answer to a probe",
+            self.directory_latency_micros.clone(),
+        );
         registry.register("sockets", "WebSockets that end here", self.sockets.clone());
         registry.register(
             "participants_left",

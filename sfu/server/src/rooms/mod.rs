@@ -1,15 +1,18 @@
 //! The rooms of this member: one task each, and the ways to reach them.
 //!
-//! [`Rooms`] is the registry. A room opens only through [`Directory::claim`], which may refuse; it is reached by clients
+//! [`Rooms`] is the registry. A room opens only for a claim that [`Membership`] holds; it is reached by clients
 //! through [`Rooms::connect`] and by the server API through [`Rooms::call`]. There is no lock around a room: its task owns
 //! it, and everything else is a message to that task.
 
+mod moving;
 mod open;
 mod registry;
 mod task;
 
-pub use open::{OpenError, RoomDefaults};
+pub use moving::{MoveError, Mover};
+pub use open::{Held, OpenError, RoomDefaults};
+pub(crate) use registry::state_mismatch;
 pub use registry::{RoomSummary, Rooms, RoomsConfig};
 
 #[cfg(doc)]
-use plenum_cluster::Directory;
+use plenum_cluster::Membership;

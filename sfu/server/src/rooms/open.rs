@@ -1,4 +1,4 @@
-//! How a room opens: claim, restore, start its task.
+//! How a room opens: check the claim, restore, start its task.
 
 use std::{
     sync::{
@@ -8,14 +8,14 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use livekit_protocol as proto;
 use plenum_cluster::{
-    Epoch, IdError, RoomKey,
-    directory::{Claim, Claimed, DirectoryError},
+    Epoch, IdError, RoomKey, directory::EndReason as ClaimEnd, membership::CallError,
 };
 use plenum_room::{
-    ConnectionId, ConnectionSettings, Grants, Join, KeepAlive, Limits, ParticipantKind,
-    Permissions, Resume, Room, RoomConfig, RoomSettings, RoomSnapshot, SessionMode,
+    ConnectionId, ConnectionSettings, Grants, Join, Limits, ParticipantKind, Permissions, Resume,
+    Room, RoomConfig, RoomSettings, RoomSnapshot, SessionMode,
 };
 use plenum_types::{Codec, RoomHandle, RoomName, ShardId};
 use serde::Deserialize as _;
@@ -105,18 +105,24 @@ impl RoomDefaults {
     }
 }
 
+/// A claim of this member: what it opens a room by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// What a home before has left.
+    pub snapshot: Option<Bytes>,
+}
+
 /// Why a room did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Its name is no name.
     #[error(transparent)]
     Name(#[from] IdError),
-    /// Another member is its home.
-    #[error("the room lives on {}", .0.holder.node)]
-    Elsewhere(Claim),
-    /// The Directory can't say.
-    #[error(transparent)]
-    Directory(#[from] DirectoryError),
+    /// This member is not the room's home, or not any more: locate it again.
+    #[error("this member is not the room's home; try again")]
+    NotHeld,
     /// A limit of this member.
     #[error("this member serves {limit} rooms already, which is its limit (room.max_rooms)")]
     TooManyRooms {
@@ -174,11 +180,12 @@ impl Rooms {
         room.filter(|room| !room.messages.is_closed())
     }
 
-    /// The room of this name, opened if it is not here.
+    /// The room of this name, opened if it is not open. `settings` are for a room that nobody has left a snapshot of.
     pub(super) async fn open(
         self: &Arc<Self>,
         name: &RoomName,
         settings: RoomSettings,
+        held: Held,
     ) -> Result<RoomRef, OpenError> {
         let key = RoomKey::new(name.as_str())?;
         loop {
@@ -195,7 +202,7 @@ impl Rooms {
             if let Some(room) = room.as_ref().filter(|room| !room.messages.is_closed()) {
                 return Ok(room.clone());
             }
-            let opened = self.open_claimed(name, &key, settings).await;
+            let opened = self.open_held(name, &key, settings, held).await;
             match opened {
                 Ok(opened) => {
                     slot.handle.store(opened.handle.0, Ordering::Release);
@@ -216,29 +223,23 @@ impl Rooms {
         }
     }
 
-    async fn open_claimed(
+    async fn open_held(
         self: &Arc<Self>,
         name: &RoomName,
         key: &RoomKey,
         settings: RoomSettings,
+        held: Held,
     ) -> Result<RoomRef, OpenError> {
-        let limit = self.config.defaults.max_rooms;
-        if limit > 0 && self.count() >= limit {
-            return Err(OpenError::TooManyRooms { limit });
+        let membership = &self.config.membership;
+        // A room of this name that was here has given its claim back before its place became free.
+        let epoch = membership.epoch(key).ok_or(OpenError::NotHeld)?;
+        let room = self.can_open();
+        // A room that was elsewhere before stays claimed: it opens as soon as there is a place for it.
+        if room.is_err() && held.snapshot.is_none() {
+            membership.room_ended(key, ClaimEnd::Expired).await;
         }
-        let shard = self.choose_shard().ok_or(OpenError::NoShard)?;
-        let claimed = self
-            .config
-            .directory
-            .claim(key, &self.config.holder, Epoch::ZERO, None)
-            .await?;
-        let (epoch, snapshot) = match claimed {
-            Claimed::Yours {
-                epoch, snapshot, ..
-            } => (epoch, snapshot),
-            Claimed::HeldBy(claim) => return Err(OpenError::Elsewhere(claim)),
-        };
-        let snapshot = snapshot.and_then(|bytes| {
+        let shard = room?;
+        let snapshot = held.snapshot.and_then(|bytes| {
             RoomSnapshot::parse(&bytes)
                 .inspect_err(
                     |error| tracing::warn!(%name, %error, "the room's snapshot is not used"),
@@ -256,7 +257,7 @@ impl Rooms {
             settings,
             wall: clock.wall(),
             server: self.config.server.clone(),
-            keep_alive: KeepAlive::default(),
+            keep_alive: self.config.keep_alive,
             fingerprint: self.config.engine.fingerprint(),
             codecs: vec![Codec::Vp8, Codec::Opus],
             ice_servers: Vec::new(),
@@ -271,7 +272,11 @@ impl Rooms {
                 )
                 .ok()
         });
+        let is_new = restored.is_none();
         let room = restored.unwrap_or_else(|| Room::new(config, rng, now));
+        if is_new {
+            self.save_first(key, &room).await?;
+        }
         let (messages, messages_read) = mpsc::unbounded_channel();
         let (frames, frames_read) = mpsc::unbounded_channel();
         let (news, news_read) = mpsc::channel(EVENT_QUEUE);
@@ -290,17 +295,12 @@ impl Rooms {
         };
         // Before the task runs: its first commands may bring events.
         self.add_route(opened.clone());
-        let claim = Claim {
-            room: key.clone(),
-            holder: self.config.holder.clone(),
-            epoch,
-        };
         let task = RoomTask::new(
             self.clone(),
             name.clone(),
             handle,
             shard,
-            claim,
+            key.clone(),
             room,
             TaskInputs {
                 messages: messages_read,
@@ -309,8 +309,37 @@ impl Rooms {
             },
             summary,
         );
-        self.config.runtime.spawn(task.run());
+        self.config.runtime.spawn(task.run(epoch));
         Ok(opened)
+    }
+
+    /// A Shard for one more room, if the limits allow it.
+    fn can_open(&self) -> Result<ShardId, OpenError> {
+        let limit = self.config.defaults.max_rooms;
+        if limit > 0 && self.count() >= limit {
+            return Err(OpenError::TooManyRooms { limit });
+        }
+        self.choose_shard().ok_or(OpenError::NoShard)
+    }
+
+    /// A new room's sid must survive this member from the moment that anyone hears it.
+    async fn save_first(&self, key: &RoomKey, room: &Room) -> Result<(), OpenError> {
+        let Some(bytes) = room
+            .snapshot()
+            .and_then(|snapshot| serde_json::to_vec(&snapshot).ok())
+        else {
+            return Ok(());
+        };
+        let membership = &self.config.membership;
+        match membership.save_snapshot(key, bytes.into()).await {
+            Ok(()) => Ok(()),
+            Err(CallError::HeldBy(_) | CallError::NotHome(_)) => Err(OpenError::NotHeld),
+            Err(error) => {
+                // It is kept here, and written when the Directory answers again.
+                tracing::warn!(room = %key.escaped(), %error, "a new room's snapshot is not stored yet");
+                Ok(())
+            }
+        }
     }
 }
 

@@ -12,11 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use livekit_protocol as proto;
-use plenum_cluster::{Directory, directory::Holder};
+use plenum_cluster::Membership;
 use plenum_engine::{Clock, Engine, ShardHealth, ShardNews};
 use plenum_room::{
-    ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, RoomInput, RoomStats,
-    ServerIdentity, SignalMessage,
+    ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive, RoomInput,
+    RoomSettings, RoomStats, ServerIdentity, SignalMessage,
 };
 use plenum_types::{RoomHandle, RoomName, RoomSid, ShardId};
 use tokio::{
@@ -26,8 +26,8 @@ use tokio::{
 };
 
 use super::{
-    OpenError, RoomDefaults,
-    open::{Slot, join_of},
+    MoveError, Mover, OpenError, RoomDefaults,
+    open::{Held, Slot, join_of},
     task::{NewConnection, RoomMessage},
 };
 use crate::{
@@ -40,8 +40,6 @@ use crate::{
 const FIRST_ANSWER: Duration = Duration::from_secs(4);
 /// How long a room may take for a server API call.
 const API_ANSWER: Duration = Duration::from_secs(5);
-/// A room that ends just when a client comes is opened anew this many times.
-const OPEN_ATTEMPTS: usize = 3;
 
 /// What rooms need of the rest of the process.
 pub struct RoomsConfig {
@@ -51,10 +49,10 @@ pub struct RoomsConfig {
     pub clock: Clock,
     /// The media plane.
     pub engine: Arc<Engine>,
-    /// Where rooms are claimed.
-    pub directory: Arc<dyn Directory>,
-    /// As whom.
-    pub holder: Holder,
+    /// This member's place in the pool: it holds the rooms' claims and keeps their snapshots.
+    pub membership: Membership,
+    /// How often clients ping.
+    pub keep_alive: KeepAlive,
     /// Keys that sign refreshed tokens.
     pub keys: Keys,
     /// What clients read about the server.
@@ -121,38 +119,27 @@ impl Rooms {
         rooms
     }
 
-    /// Lets a client in: opens its room if need be, and waits for the room's first answer.
+    /// Lets a client into a room whose home is here: opens it if need be, and waits for the room's first answer. `None` if
+    /// the room has just ended or went elsewhere: locate it again.
     ///
     /// # Errors
     /// What the client gets as an HTTP status.
     pub async fn connect(
         self: &Arc<Self>,
-        context: JoinContext,
-        may_create: bool,
-    ) -> Result<Connection, JoinError> {
-        let resume = context.request.reconnect;
-        for _ in 0..OPEN_ATTEMPTS {
-            let room = if resume || !may_create {
-                match self.find(&context.room).await {
-                    Some(room) => room,
-                    // The client joins anew at once, and that opens the room.
-                    None if resume => return Ok(state_mismatch()),
-                    None => return Err(JoinError::NoRoom),
-                }
-            } else {
-                let settings = self.config.defaults.for_token(&context.claims);
-                self.open(&context.room, settings).await?
-            };
-            match self.join(&room, &context).await {
-                Some(result) => return result,
-                None => {
-                    room.ended().await;
-                }
-            }
+        context: &JoinContext,
+        settings: RoomSettings,
+        held: Held,
+    ) -> Option<Result<Connection, JoinError>> {
+        let room = match self.open(&context.room, settings, held).await {
+            Ok(room) => room,
+            Err(OpenError::NotHeld | OpenError::Ending) => return None,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let joined = self.join(&room, context).await;
+        if joined.is_none() {
+            room.ended().await;
         }
-        Err(JoinError::Unavailable(
-            "the room ended while you were joining; try again".to_owned(),
-        ))
+        joined
     }
 
     /// `None` if the room has just ended.
@@ -201,57 +188,71 @@ impl Rooms {
         })
     }
 
-    /// A server API call about a room that is here.
+    /// A server API call about a room that is here. `None` if it is not, or went elsewhere before it heard of the call.
     ///
     /// # Errors
-    /// Those of the room; `not_found` if it is not here.
+    /// Those of the room.
     pub async fn call(
         &self,
         name: &RoomName,
         request: ApiRequest,
-    ) -> Result<ApiResponse, ApiError> {
-        let not_found = || ApiError {
-            code: ApiErrorCode::NotFound,
-            message: "requested room does not exist".to_owned(),
-        };
-        let room = self.find(name).await.ok_or_else(not_found)?;
+    ) -> Option<Result<ApiResponse, ApiError>> {
+        let room = self.find(name).await?;
         let (answer, answered) = oneshot::channel();
         room.messages
             .send(RoomMessage::Call(Box::new(request), answer))
-            .map_err(|_| not_found())?;
+            .ok()?;
         match timeout(API_ANSWER, answered).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(not_found()),
-            Err(_) => Err(ApiError {
+            Ok(result) => result.ok(),
+            Err(_) => Some(Err(ApiError {
                 code: ApiErrorCode::Unavailable,
                 message: format!("the room did not answer within {} s", API_ANSWER.as_secs()),
-            }),
+            })),
         }
     }
 
-    /// Opens a room, or applies settings to the one that is open (CreateRoom is idempotent: only what is new is set).
+    /// Opens a room that this member holds, if it is not open.
     ///
     /// # Errors
-    /// The Directory refuses, or a limit is reached.
+    /// The claim is gone, or a limit is reached.
     pub async fn create(
         self: &Arc<Self>,
         name: &RoomName,
-        settings: plenum_room::RoomSettings,
-    ) -> Result<proto::Room, OpenError> {
-        let room = self.open(name, settings).await?;
-        let info = room.summary.borrow().info.clone();
-        Ok(info)
+        settings: RoomSettings,
+        held: Held,
+    ) -> Result<RoomSummary, OpenError> {
+        let room = self.open(name, settings, held).await?;
+        let summary = room.summary.borrow().clone();
+        Ok(summary)
+    }
+
+    /// Moves a room away: `mover` gets its last snapshot and makes another member its home; then all its participants are
+    /// sent there. Nothing changes in the room meanwhile; its media goes on.
+    ///
+    /// # Errors
+    /// The room is not here, or stays here.
+    pub async fn move_out(&self, name: &RoomName, mover: Mover) -> Result<(), MoveError> {
+        let room = self.find(name).await.ok_or(MoveError::NotHere)?;
+        let (done, moved) = oneshot::channel();
+        room.messages
+            .send(RoomMessage::Move(mover, done))
+            .map_err(|_| MoveError::NotHere)?;
+        moved.await.unwrap_or(Err(MoveError::NotHere))
+    }
+
+    /// Ends one room, if it is here.
+    pub async fn end(&self, name: &RoomName, reason: EndReason) {
+        if let Some(room) = self.find(name).await {
+            let _ = room
+                .messages
+                .send(RoomMessage::Input(Box::new(RoomInput::End(reason))));
+        }
     }
 
     /// Settings of new rooms.
     #[must_use]
     pub const fn defaults(&self) -> &RoomDefaults {
         &self.config.defaults
-    }
-
-    /// A room of this name is here.
-    pub async fn is_open(&self, name: &RoomName) -> bool {
-        self.find(name).await.is_some()
     }
 
     /// The rooms that are here.
@@ -309,6 +310,15 @@ impl Rooms {
             .candidates
             .write()
             .unwrap_or_else(PoisonError::into_inner) = candidates;
+    }
+
+    /// As clients reach each Shard.
+    #[must_use]
+    pub fn all_candidates(&self) -> Vec<Vec<SocketAddr>> {
+        self.candidates
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// As clients reach a Shard.
@@ -397,7 +407,7 @@ impl Rooms {
 }
 
 /// The answer to a client that wants to go on with a session that is not here.
-fn state_mismatch() -> Connection {
+pub(crate) fn state_mismatch() -> Connection {
     let leave = SignalMessage::new(proto::signal_response::Message::Leave(
         proto::LeaveRequest {
             can_reconnect: true,

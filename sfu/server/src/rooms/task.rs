@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use plenum_cluster::directory::{self, Claim};
+use plenum_cluster::{Epoch, RoomKey, directory, membership::DirectoryHealth};
 use plenum_room::{
     ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, Join,
     JoinRefusal, Room, RoomInput, RoomOutput, SignalMessage,
@@ -17,10 +17,11 @@ use plenum_types::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{RoomSummary, Rooms, open::claims_of};
+use super::{MoveError, Mover, RoomSummary, Rooms, open::claims_of};
 use crate::{
     auth::Claims,
     signal::{Inbound, Outbox},
@@ -28,7 +29,7 @@ use crate::{
 
 /// Changes that clients made to what must not be lost are gathered this long (claims.md rule 15).
 const SAVE_DELAY: Duration = Duration::from_millis(250);
-/// A room does not wait longer for the Directory to store its snapshot or to take its claim back.
+/// Storing a snapshot or giving a claim back takes no longer.
 const DIRECTORY_WAIT: Duration = Duration::from_secs(2);
 /// A refreshed token lives at least this long (protocol.md 3.2).
 const REFRESHED_TTL_SECONDS: u64 = 600;
@@ -44,6 +45,8 @@ pub(super) enum RoomMessage {
         oneshot::Sender<Result<ApiResponse, ApiError>>,
     ),
     Input(Box<RoomInput>),
+    /// Another member is to become the room's home.
+    Move(Mover, oneshot::Sender<Result<(), MoveError>>),
 }
 
 /// A client that wants in.
@@ -74,7 +77,7 @@ pub(super) struct RoomTask {
     name: RoomName,
     handle: RoomHandle,
     shard: ShardId,
-    claim: Claim,
+    key: RoomKey,
     room: Room,
     inputs: TaskInputs,
     summary: watch::Sender<RoomSummary>,
@@ -82,6 +85,8 @@ pub(super) struct RoomTask {
     calls: HashMap<ApiCallId, oneshot::Sender<Result<ApiResponse, ApiError>>>,
     next_call: u64,
     save_at: Option<Timestamp>,
+    /// The snapshot that is being stored: one at a time, so that none overtakes a later one.
+    saving: Option<JoinHandle<()>>,
     /// Reused between inputs.
     outputs: Vec<RoomOutput>,
     /// Inputs that came out of carrying out outputs.
@@ -101,7 +106,7 @@ impl RoomTask {
         name: RoomName,
         handle: RoomHandle,
         shard: ShardId,
-        claim: Claim,
+        key: RoomKey,
         room: Room,
         inputs: TaskInputs,
         summary: watch::Sender<RoomSummary>,
@@ -111,7 +116,7 @@ impl RoomTask {
             name,
             handle,
             shard,
-            claim,
+            key,
             room,
             inputs,
             summary,
@@ -119,14 +124,15 @@ impl RoomTask {
             calls: HashMap::new(),
             next_call: 0,
             save_at: None,
+            saving: None,
             outputs: Vec::new(),
             pending: Vec::new(),
         }
     }
 
     /// Runs until the room ends.
-    pub(super) async fn run(mut self) {
-        tracing::info!(room = %self.name, sid = %self.room.sid(), shard = %self.shard, epoch = %self.claim.epoch, "room opened");
+    pub(super) async fn run(mut self, epoch: Epoch) {
+        tracing::info!(room = %self.name, sid = %self.room.sid(), shard = %self.shard, %epoch, "room opened");
         self.rooms.config.metrics.rooms_opened.inc();
         let reason = loop {
             match self.step().await {
@@ -178,7 +184,15 @@ impl RoomTask {
             return Ok(Some(reason));
         }
         if self.save_at.is_some_and(|at| at <= self.now()) {
-            self.save().await;
+            if self
+                .saving
+                .as_ref()
+                .is_some_and(|saving| !saving.is_finished())
+            {
+                self.save_at = Some(self.now() + SAVE_DELAY);
+            } else {
+                self.start_save();
+            }
         }
         self.publish();
         Ok(None)
@@ -228,7 +242,27 @@ impl RoomTask {
                 self.input(RoomInput::Api { call, request }).await
             }
             RoomMessage::Input(input) => self.input(*input).await,
+            RoomMessage::Move(mover, done) => {
+                let moved = self.move_out(mover).await;
+                let leaves = moved.is_ok();
+                let _ = done.send(moved);
+                if leaves {
+                    self.input(RoomInput::Move).await
+                } else {
+                    Ok(None)
+                }
+            }
         }
+    }
+
+    async fn move_out(&mut self, mover: Mover) -> Result<(), MoveError> {
+        self.saved().await;
+        let snapshot = self
+            .room
+            .snapshot()
+            .and_then(|snapshot| serde_json::to_vec(&snapshot).ok())
+            .ok_or(MoveError::Ending)?;
+        mover.carry_out(snapshot.into()).await
     }
 
     async fn frame(
@@ -318,7 +352,12 @@ impl RoomTask {
             }
             RoomOutput::SnapshotChanged { before_next } => {
                 if before_next {
-                    self.save().await;
+                    self.saved().await;
+                    self.start_save();
+                    // What can't be written now is kept by the membership, which writes it later.
+                    if self.rooms.config.membership.view().directory != DirectoryHealth::Down {
+                        self.saved().await;
+                    }
                 } else if self.save_at.is_none() {
                     self.save_at = Some(self.now() + SAVE_DELAY);
                 }
@@ -391,7 +430,14 @@ impl RoomTask {
         }
     }
 
-    async fn save(&mut self) {
+    /// Waits until what is being stored is stored.
+    async fn saved(&mut self) {
+        if let Some(saving) = self.saving.take() {
+            let _ = saving.await;
+        }
+    }
+
+    fn start_save(&mut self) {
         self.save_at = None;
         let Some(snapshot) = self.room.snapshot() else {
             return;
@@ -403,20 +449,17 @@ impl RoomTask {
                 return;
             }
         };
-        let saved = timeout(
-            DIRECTORY_WAIT,
-            self.rooms
-                .config
-                .directory
-                .save_snapshot(&self.claim, bytes.into()),
-        )
-        .await;
-        let failed = match saved {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer within {} s", DIRECTORY_WAIT.as_secs()),
-        };
-        tracing::warn!(room = %self.name, error = failed, "the room's snapshot is not stored; tried again at its next change");
+        let membership = self.rooms.config.membership.clone();
+        let (name, key) = (self.name.clone(), self.key.clone());
+        self.saving = Some(tokio::spawn(async move {
+            let saved = timeout(DIRECTORY_WAIT, membership.save_snapshot(&key, bytes.into())).await;
+            let failed = match saved {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer within {} s", DIRECTORY_WAIT.as_secs()),
+            };
+            tracing::debug!(room = %name, error = failed, "the room's snapshot is not stored yet");
+        }));
     }
 
     fn publish(&self) {
@@ -432,12 +475,16 @@ impl RoomTask {
     async fn end(mut self, reason: Option<EndReason>) {
         // What a Shard still holds of the room, whatever state the room was in.
         self.command(self.shard, ShardCommand::CloseRoom);
-        for (_, answer) in self.calls.drain() {
-            let _ = answer.send(Err(ApiError {
-                code: ApiErrorCode::Unavailable,
-                message: "the room ended".to_owned(),
-            }));
+        if matches!(reason, Some(EndReason::Deleted | EndReason::Closed)) {
+            for (_, answer) in self.calls.drain() {
+                let _ = answer.send(Err(ApiError {
+                    code: ApiErrorCode::NotFound,
+                    message: "requested room does not exist".to_owned(),
+                }));
+            }
         }
+        // Of a room that lives elsewhere now, callers without an answer ask its home.
+        self.calls.clear();
         // A room without a reason panicked: its sockets are cut, its clients resume and are told to join anew.
         self.clients.clear();
         let why = match reason {
@@ -445,13 +492,14 @@ impl RoomTask {
             Some(EndReason::Closed) => Some(directory::EndReason::Expired),
             Some(EndReason::Moved | EndReason::Fenced | EndReason::Shutdown) | None => None,
         };
-        let released = timeout(
-            DIRECTORY_WAIT,
-            self.rooms.config.directory.release(&self.claim, why),
-        )
-        .await;
-        if !matches!(released, Ok(Ok(()))) {
-            tracing::warn!(room = %self.name, "the room's claim is not given back; whoever opens the room next takes it");
+        if let Some(why) = why {
+            let membership = &self.rooms.config.membership;
+            if timeout(DIRECTORY_WAIT, membership.room_ended(&self.key, why))
+                .await
+                .is_err()
+            {
+                tracing::warn!(room = %self.name, "the room's claim is given back later");
+            }
         }
         tracing::info!(room = %self.name, sid = %self.room.sid(), ?reason, "room ended");
         self.rooms.forget(&self.name, self.handle);

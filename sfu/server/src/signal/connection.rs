@@ -44,10 +44,18 @@ pub struct Quota(
 
 /// Where a connection's frames go. Dropping it tells the room that the connection is closed.
 #[derive(Debug)]
-pub struct FrameSink {
-    connection: ConnectionId,
-    inbox: mpsc::UnboundedSender<(ConnectionId, Inbound)>,
-    quota: Arc<Semaphore>,
+pub struct FrameSink(Destination);
+
+#[derive(Debug)]
+enum Destination {
+    /// A room of this member.
+    Room {
+        connection: ConnectionId,
+        inbox: mpsc::UnboundedSender<(ConnectionId, Inbound)>,
+        quota: Arc<Semaphore>,
+    },
+    /// The home of the room, over a hop.
+    Hop(mpsc::Sender<Bytes>),
 }
 
 /// Why a frame did not reach the room: the connection is over.
@@ -68,32 +76,49 @@ impl FrameSink {
         connection: ConnectionId,
         inbox: mpsc::UnboundedSender<(ConnectionId, Inbound)>,
     ) -> Self {
-        Self {
+        Self(Destination::Room {
             connection,
             inbox,
             quota: Arc::new(Semaphore::new(QUOTA_KIB as usize)),
-        }
+        })
+    }
+
+    /// For a connection whose room lives on another member.
+    #[must_use]
+    pub const fn to_hop(frames: mpsc::Sender<Bytes>) -> Self {
+        Self(Destination::Hop(frames))
     }
 
     /// Hands a frame over; waits while the participant's quota is used up, so that its socket is not read.
     ///
     /// # Errors
     /// See [`FrameError`].
-    pub async fn send(&self, frame: &[u8]) -> Result<(), FrameError> {
-        let request = proto::SignalRequest::decode(frame).map_err(|_| FrameError::Malformed)?;
+    pub async fn send(&self, frame: &Bytes) -> Result<(), FrameError> {
+        let request =
+            proto::SignalRequest::decode(frame.as_ref()).map_err(|_| FrameError::Malformed)?;
         if request.message.is_none() {
             return Ok(()); // of a newer client
         }
+        let (connection, inbox, quota) = match &self.0 {
+            Destination::Hop(frames) => {
+                let sent = frames.send(frame.clone()).await;
+                return sent.map_err(|_| FrameError::RoomGone);
+            }
+            Destination::Room {
+                connection,
+                inbox,
+                quota,
+            } => (*connection, inbox, quota),
+        };
         let kib = u32::try_from(frame.len() / 1024 + 1).unwrap_or(u32::MAX);
-        let quota = self
-            .quota
+        let quota = quota
             .clone()
             .acquire_many_owned(kib.clamp(MIN_COST_KIB, QUOTA_KIB))
             .await
             .map_err(|_| FrameError::RoomGone)?;
-        self.inbox
+        inbox
             .send((
-                self.connection,
+                connection,
                 Inbound::Message(Box::new(request), Quota(quota)),
             ))
             .map_err(|_| FrameError::RoomGone)
@@ -102,8 +127,13 @@ impl FrameSink {
 
 impl Drop for FrameSink {
     fn drop(&mut self) {
-        // A room that is gone needs no news.
-        let _ = self.inbox.send((self.connection, Inbound::Closed));
+        if let Destination::Room {
+            connection, inbox, ..
+        } = &self.0
+        {
+            // A room that is gone needs no news.
+            let _ = inbox.send((*connection, Inbound::Closed));
+        }
     }
 }
 
@@ -112,11 +142,12 @@ mod tests {
     use super::*;
     use futures_util::FutureExt as _;
 
-    fn mute() -> Vec<u8> {
+    fn mute() -> Bytes {
         proto::SignalRequest {
             message: Some(proto::signal_request::Message::Mute(Default::default())),
         }
         .encode_to_vec()
+        .into()
     }
 
     #[tokio::test]
@@ -135,9 +166,15 @@ mod tests {
     async fn malformed_frames_end_the_connection_and_unknown_messages_do_not() {
         let (inbox, mut room) = mpsc::unbounded_channel();
         let sink = FrameSink::new(ConnectionId(1), inbox);
-        assert_eq!(sink.send(&[0xff; 4]).await, Err(FrameError::Malformed));
+        assert_eq!(
+            sink.send(&Bytes::from_static(&[0xff; 4])).await,
+            Err(FrameError::Malformed)
+        );
         // Field 1,000, as a later protocol might have.
-        assert_eq!(sink.send(&[0xc0, 0x3e, 0x01]).await, Ok(()));
+        assert_eq!(
+            sink.send(&Bytes::from_static(&[0xc0, 0x3e, 0x01])).await,
+            Ok(())
+        );
         drop(sink);
         assert!(matches!(
             room.recv().await,

@@ -98,7 +98,13 @@ impl Server {
     }
 
     /// One request on a connection of its own; what comes before the close is the answer.
-    pub(crate) fn request(&self, method: &str, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> Answer {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut request = format!(
@@ -144,7 +150,11 @@ impl Server {
     }
 
     /// Connects a client and gives its first message.
-    pub(crate) async fn join(&self, path: &str, token: &str) -> (Client, proto::signal_response::Message) {
+    pub(crate) async fn join(
+        &self,
+        path: &str,
+        token: &str,
+    ) -> (Client, proto::signal_response::Message) {
         let mut client = Client::connect(self.address, path, token).await;
         let first = client.next().await.expect("a first message");
         (client, first)
