@@ -93,6 +93,8 @@ pub(crate) struct History {
     bytes: Vec<u8>,
     written: u64,
     newest: u64,
+    /// Below this index all counts as seen: a ring that grows has empty slots where the smaller one had forgotten.
+    floor: u64,
     bytes_wrapped: Timestamp,
     slots_wrapped: Timestamp,
 }
@@ -112,6 +114,8 @@ impl History {
                 MediaKind::Video => FIRST_VIDEO,
             };
             if !self.resize(bytes, slots, budget) {
+                // Without slots `has_seen` goes by this alone.
+                self.newest = self.newest.max(info.index);
                 return;
             }
             self.bytes_wrapped = info.arrival;
@@ -174,7 +178,9 @@ impl History {
         if !budget.take(after - before) {
             return false;
         }
+        let floor = self.forgotten_below();
         let old = std::mem::take(self);
+        self.floor = floor;
         self.bytes = vec![0; bytes];
         self.slots = vec![None; slots];
         self.bytes_wrapped = old.bytes_wrapped;
@@ -218,18 +224,24 @@ impl History {
     /// The packet came before, or is too old to tell: to forward it might use its output number, and with it an SRTP nonce,
     /// a second time.
     pub(crate) fn has_seen(&self, index: u64) -> bool {
-        let Some(mask) = (self.slots.len() as u64).checked_sub(1) else {
-            return false;
-        };
-        self.newest > index + mask
+        index < self.forgotten_below()
             || self
                 .slots
-                .get((index & mask) as usize)
+                .get((index & (self.slots.len() as u64).wrapping_sub(1)) as usize)
                 .and_then(Option::as_ref)
                 .is_some_and(|slot| slot.info.index >= index)
     }
 
-    /// The highest index kept so far.
+    /// Of indices below this one no slot tells whether they came.
+    fn forgotten_below(&self) -> u64 {
+        let first_told = match self.newest {
+            0 => 0,
+            newest => (newest + 1).saturating_sub(self.slots.len() as u64),
+        };
+        first_told.max(self.floor)
+    }
+
+    /// The highest index so far.
     pub(crate) const fn newest(&self) -> u64 {
         self.newest
     }
@@ -299,6 +311,41 @@ mod tests {
         }
         assert!(!history.has_seen(70_120));
         assert!(history.has_seen(60_000));
+    }
+
+    #[test]
+    fn what_was_seen_stays_known_when_the_history_grows() {
+        let mut budget = HistoryBudget::new(16 << 20);
+        let mut history = History::default();
+        for n in 0..4_000u64 {
+            let slots = history.slots.len();
+            history.insert(info(70_000 + n, n / 4), &[1], MediaKind::Video, &mut budget);
+            if history.slots.len() != slots {
+                for seen in 0..=n {
+                    assert!(history.has_seen(70_000 + seen), "{seen} of {n}");
+                }
+            }
+            assert!(!history.has_seen(70_000 + n + 1));
+        }
+        assert_eq!(history.slots.len(), MAX_SLOTS);
+    }
+
+    #[test]
+    fn what_was_seen_is_known_without_any_memory_for_it() {
+        let mut none = HistoryBudget::new(0);
+        let mut history = History::default();
+        for n in 0..10 {
+            history.insert(info(70_000 + n, n), &[1], MediaKind::Video, &mut none);
+        }
+        assert!(history.has_seen(70_000));
+        assert!(history.has_seen(70_009));
+        assert!(!history.has_seen(70_010));
+        // Memory was found: what came before it stays known.
+        let mut budget = HistoryBudget::new(16 << 20);
+        history.insert(info(70_012, 20), &[1], MediaKind::Video, &mut budget);
+        assert!(history.has_seen(70_009));
+        assert!(!history.has_seen(70_011));
+        assert!(history.has_seen(70_012));
     }
 
     #[test]
