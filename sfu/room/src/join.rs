@@ -9,7 +9,7 @@ use plenum_types::{ParticipantId, ShardCommand, TransportId, TransportParams};
 use rand_chacha::rand_core::Rng as _;
 
 use crate::{
-    Join, JoinRefusal, Room, RoomOutput, SessionMode, SignalMessage,
+    Join, JoinRefusal, Room, RoomOutput, SessionMode, SignalMessage, client,
     data::SERVER_PROTOCOL,
     leave::Farewell,
     metadata::merge_attributes,
@@ -161,7 +161,7 @@ impl Room {
                 grants,
                 overrides,
                 phase: Phase::Joined(join.connection),
-                client: join.client.clone(),
+                client: client::bounded(&join.client),
                 settings: join.settings,
                 shard: join.shard,
                 candidates: join.candidates.clone(),

@@ -263,3 +263,32 @@ fn every_input_twice_from_one_seed_gives_the_same_outputs() {
     // Maps inside messages have no order; there are none with two entries here.
     assert_eq!(play().len(), play().len());
 }
+
+#[test]
+fn what_a_client_says_about_itself_is_bounded_and_known() {
+    use proto::client_info::Capability;
+    let mut world = World::default();
+    let bob = world.join("bob");
+    let mallory = world.join_as("mallory", |join| {
+        join.client = proto::ClientInfo {
+            sdk: 4711,
+            protocol: 17,
+            browser: "ü".repeat(100_000),
+            other_sdks: "x".repeat(100_000),
+            capabilities: [1, 2, 99, 1].repeat(100_000),
+            ..Default::default()
+        };
+    });
+    let info = updates(&world.seen(&bob)).pop().unwrap();
+    assert_eq!(info.sid, mallory.sid);
+    assert_eq!(
+        info.capabilities,
+        [
+            Capability::CapPacketTrailer as i32,
+            Capability::CapCompressionDeflateRaw as i32
+        ]
+    );
+    for message in world.raw(&bob).iter().chain(world.raw(&mallory)) {
+        assert!(message.binary().len() < 64 * 1024);
+    }
+}
