@@ -1,7 +1,9 @@
 //! A client that lost its signal connection goes on with its session. Media is not touched.
 
+use std::collections::BTreeMap;
+
 use livekit_protocol::{self as proto, signal_response::Message};
-use plenum_types::{ParticipantId, ParticipantSid, ShardCommand};
+use plenum_types::{ParticipantId, ShardCommand};
 
 use crate::{
     ConnectionId, Join, Room, RoomOutput, SessionMode,
@@ -151,11 +153,21 @@ impl Room {
         for sid in &state.track_sids_disabled {
             self.disable_track(id, &sid.as_str().into());
         }
-        let have: Vec<_> = state
-            .datachannel_receive_states
-            .iter()
-            .filter(|s| s.publisher_sid.starts_with("PA_"))
-            .map(|s| (ParticipantSid::from(s.publisher_sid.as_str()), s.last_seq))
+        // The Shard looks each entry up on its media thread: whoever isn't there has nothing to replay.
+        let mut claimed: BTreeMap<&str, u32> = BTreeMap::new();
+        for received in &state.datachannel_receive_states {
+            claimed
+                .entry(received.publisher_sid.as_str())
+                .or_insert(received.last_seq);
+        }
+        let have: Vec<_> = self
+            .participants
+            .values()
+            .filter(|other| other.id != id)
+            .filter_map(|other| {
+                let last = claimed.get(other.sid.as_str())?;
+                Some((other.sid.clone(), *last))
+            })
             .collect();
         if let Some(shard) = self.participants.get(&id).map(|p| p.shard)
             && !have.is_empty()

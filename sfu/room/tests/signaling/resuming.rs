@@ -291,3 +291,37 @@ fn simulated_faults_hit_the_next_resume() {
     let back = world.resume(&alice, |_| {});
     assert_eq!(leaves(&world.seen(&back)).len(), 1);
 }
+
+#[test]
+fn a_resume_replays_data_of_those_who_are_there_each_once() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    let bob = world.join("bob");
+    world.commands.clear();
+    let state = |publisher_sid: String, last_seq| proto::DataChannelReceiveState {
+        publisher_sid,
+        last_seq,
+    };
+    let mut states = vec![
+        state(bob.sid.clone(), 3),
+        state(bob.sid.clone(), 4),
+        state(alice.sid.clone(), 5),
+    ];
+    states.extend((0..10_000).map(|index| state(format!("PA_{index}"), 1)));
+    world.say(
+        &alice,
+        Request::SyncState(proto::SyncState {
+            datachannel_receive_states: states,
+            ..Default::default()
+        }),
+    );
+    let have: Vec<_> = world
+        .commands
+        .iter()
+        .filter_map(|command| match command {
+            ShardCommand::ReplayData { have, .. } => Some(have.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(have, [vec![(ParticipantSid::from(bob.sid.as_str()), 3)]]);
+}
