@@ -1,11 +1,14 @@
 //! Permissions: what a publisher allows to subscribers, and what the server API changes at run time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use livekit_protocol as proto;
+use livekit_protocol::{self as proto, request_response::Reason};
 use plenum_types::{ParticipantId, ParticipantIdentity, ParticipantSid, TrackSid};
 
-use crate::{Permissions, Room};
+use crate::{Permissions, Room, subscribe::MAX_NAMED_TRACKS};
+
+/// Subscribers that one publisher may name: more than can be in a room that one member serves.
+const MAX_NAMED_SUBSCRIBERS: usize = 2000;
 
 /// Who may subscribe to a participant's tracks.
 #[derive(Debug, Default)]
@@ -13,22 +16,38 @@ pub(crate) enum SubscriptionPolicy {
     /// Until it says otherwise.
     #[default]
     Everyone,
-    /// Those named, by identity or sid.
-    Only(Vec<Allowance>),
+    /// Those named.
+    Only(Allowances),
 }
 
-/// What one subscriber may have.
-#[derive(Debug)]
-pub(crate) struct Allowance {
-    identity: String,
-    sid: String,
-    tracks: AllowedTracks,
+/// What subscribers may have: by identity, or by sid where no identity was given.
+#[derive(Debug, Default)]
+pub(crate) struct Allowances {
+    by_identity: BTreeMap<ParticipantIdentity, AllowedTracks>,
+    by_sid: BTreeMap<ParticipantSid, AllowedTracks>,
 }
 
 #[derive(Debug)]
 enum AllowedTracks {
     All,
     Only(BTreeSet<TrackSid>),
+}
+
+impl AllowedTracks {
+    fn allow(&self, track: &TrackSid) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(tracks) => tracks.contains(track),
+        }
+    }
+
+    /// The same subscriber may be named more than once.
+    fn add(&mut self, more: Self) {
+        match (&mut *self, more) {
+            (Self::Only(tracks), Self::Only(more)) => tracks.extend(more),
+            _ => *self = Self::All,
+        }
+    }
 }
 
 impl SubscriptionPolicy {
@@ -40,48 +59,57 @@ impl SubscriptionPolicy {
     ) -> bool {
         match self {
             Self::Everyone => true,
-            Self::Only(allowances) => allowances.iter().any(|allowance| {
-                let named = if allowance.identity.is_empty() {
-                    allowance.sid == sid.as_str()
-                } else {
-                    allowance.identity == identity.as_str()
-                };
-                named
-                    && match &allowance.tracks {
-                        AllowedTracks::All => true,
-                        AllowedTracks::Only(tracks) => tracks.contains(track),
-                    }
-            }),
+            Self::Only(allowances) => {
+                let by_identity = allowances.by_identity.get(identity);
+                let by_sid = allowances.by_sid.get(sid);
+                [by_identity, by_sid]
+                    .into_iter()
+                    .flatten()
+                    .any(|allowed| allowed.allow(track))
+            }
         }
     }
-}
 
-impl From<&proto::SubscriptionPermission> for SubscriptionPolicy {
-    fn from(request: &proto::SubscriptionPermission) -> Self {
+    /// What a publisher says; `None` if it names too many.
+    fn parse(request: &proto::SubscriptionPermission) -> Option<Self> {
         if request.all_participants {
-            return Self::Everyone;
+            return Some(Self::Everyone);
         }
-        Self::Only(
-            request
-                .track_permissions
-                .iter()
-                .map(|permission| Allowance {
-                    identity: permission.participant_identity.clone(),
-                    sid: permission.participant_sid.clone(),
-                    tracks: if permission.all_tracks {
-                        AllowedTracks::All
-                    } else {
-                        AllowedTracks::Only(
-                            permission
-                                .track_sids
-                                .iter()
-                                .map(|sid| sid.as_str().into())
-                                .collect(),
-                        )
-                    },
-                })
-                .collect(),
-        )
+        let named: usize = request
+            .track_permissions
+            .iter()
+            .map(|permission| permission.track_sids.len())
+            .sum();
+        if request.track_permissions.len() > MAX_NAMED_SUBSCRIBERS || named > MAX_NAMED_TRACKS {
+            return None;
+        }
+        let mut allowances = Allowances::default();
+        for permission in &request.track_permissions {
+            let allowed = if permission.all_tracks {
+                AllowedTracks::All
+            } else {
+                AllowedTracks::Only(
+                    permission
+                        .track_sids
+                        .iter()
+                        .map(|sid| sid.as_str().into())
+                        .collect(),
+                )
+            };
+            let none = AllowedTracks::Only(BTreeSet::new());
+            if permission.participant_identity.is_empty() {
+                let sid = permission.participant_sid.as_str().into();
+                allowances.by_sid.entry(sid).or_insert(none).add(allowed);
+            } else {
+                let identity = permission.participant_identity.as_str().into();
+                allowances
+                    .by_identity
+                    .entry(identity)
+                    .or_insert(none)
+                    .add(allowed);
+            }
+        }
+        Some(Self::Only(allowances))
     }
 }
 
@@ -95,7 +123,18 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else {
             return;
         };
-        participant.policy = request.into();
+        let Some(policy) = SubscriptionPolicy::parse(request) else {
+            return self.refuse_request(
+                id,
+                0,
+                Reason::LimitExceeded,
+                &format!(
+                    "at most {MAX_NAMED_SUBSCRIBERS} subscribers and {MAX_NAMED_TRACKS} tracks may be named"
+                ),
+                None,
+            );
+        };
+        participant.policy = policy;
         let tracks: Vec<_> = participant.tracks.values().copied().collect();
         for track in tracks {
             self.reconcile_track(track);

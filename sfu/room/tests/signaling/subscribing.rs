@@ -372,3 +372,85 @@ fn events_about_unknown_things_are_ignored() {
     });
     assert!(world.seen(&alice).is_empty());
 }
+
+#[test]
+fn a_publisher_names_a_bounded_number_of_subscribers_and_tracks() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    world.publish(&alice);
+    let permission = |subscribers: usize, tracks: usize| {
+        Request::SubscriptionPermission(proto::SubscriptionPermission {
+            all_participants: false,
+            track_permissions: (0..subscribers)
+                .map(|index| proto::TrackPermission {
+                    participant_identity: format!("guest {index}"),
+                    track_sids: (0..tracks).map(|index| format!("TR_{index}")).collect(),
+                    ..Default::default()
+                })
+                .collect(),
+        })
+    };
+    for (subscribers, tracks, fits) in [(2000, 1, true), (2001, 0, false), (2, 1001, false)] {
+        world.forget_all();
+        world.say(&alice, permission(subscribers, tracks));
+        let refused = world.seen(&alice).iter().any(|message| {
+            matches!(message, Message::RequestResponse(response)
+                if response.reason() == proto::request_response::Reason::LimitExceeded)
+        });
+        assert_eq!(!refused, fits, "{subscribers} x {tracks}");
+    }
+    // What was refused changes nothing.
+    world.say(
+        &alice,
+        Request::SubscriptionPermission(proto::SubscriptionPermission {
+            all_participants: true,
+            track_permissions: Vec::new(),
+        }),
+    );
+    world.say(&alice, permission(2001, 0));
+    world.forget_all();
+    world.join("bob");
+    assert_eq!(world.subscriptions_added(), 2);
+}
+
+#[test]
+fn a_client_names_a_bounded_number_of_tracks() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    let names = |prefix: &str| {
+        (0..3000)
+            .map(|index| format!("{prefix}{index}"))
+            .collect::<Vec<_>>()
+    };
+    // Wishes for tracks that aren't there: 200 are remembered, and reported in time.
+    world.say(
+        &alice,
+        Request::Subscription(proto::UpdateSubscription {
+            track_sids: names("TR_wanted"),
+            subscribe: true,
+            participant_tracks: Vec::new(),
+        }),
+    );
+    world.forget_all();
+    world.advance(Duration::from_secs(16));
+    let reported = world
+        .seen(&alice)
+        .iter()
+        .filter(|message| matches!(message, Message::SubscriptionResponse(_)))
+        .count();
+    assert_eq!(reported, 200);
+    // Wishes against tracks and settings of tracks: 2,000 each. The last ones count no more.
+    let bob = world.join("bob");
+    world.say(
+        &alice,
+        Request::Subscription(proto::UpdateSubscription {
+            track_sids: names("TR_unwanted"),
+            subscribe: false,
+            participant_tracks: Vec::new(),
+        }),
+    );
+    let (microphone, _) = world.publish(&bob);
+    assert_eq!(world.room.stats().subscriptions, 2);
+    world.say(&alice, subscribe(&microphone, false));
+    assert_eq!(world.room.stats().subscriptions, 2);
+}
