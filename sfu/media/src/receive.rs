@@ -1,6 +1,8 @@
 //! What comes from clients: finding the Transport, and its news.
 
-use plenum_transport::{DatagramKind, MAX_TRANSMIT, TransportEvent, classify, ufrag_of};
+use plenum_transport::{
+    DatagramKind, MAX_TRANSMIT, StunOutcome, TransportEvent, classify, ufrag_of,
+};
 use plenum_types::{Path, ShardEvent, Timestamp, TransportState};
 
 use crate::{keys::TransportKey, shard::Shard};
@@ -21,6 +23,10 @@ impl Shard {
             self.stats.unknown_datagrams += 1;
             return;
         };
+        if kind == DatagramKind::Stun && self.transports.is_contested(key, path, now) {
+            self.stats.contested_paths += 1;
+            return;
+        }
         let Some(entry) = self.transports.get_mut(key) else {
             return;
         };
@@ -43,8 +49,12 @@ impl Shard {
                 Err(_) => self.stats.unopened += 1,
             },
             DatagramKind::Stun => {
-                entry.transport.handle_stun(path, datagram, now);
+                let outcome = entry.transport.handle_stun(path, datagram, now);
                 self.pump(now, key);
+                // Another Transport may have had it in the meantime.
+                if outcome == StunOutcome::Valid {
+                    self.transports.add_path(key, path);
+                }
             }
             DatagramKind::Dtls => {
                 entry.transport.handle_dtls(path, datagram, now);

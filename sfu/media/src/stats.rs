@@ -21,6 +21,8 @@ pub struct ShardStats {
     pub runs_sent: u64,
     /// Datagrams from addresses or with names that belong to no Transport.
     pub unknown_datagrams: u64,
+    /// Connectivity checks from an address that another participant uses: dropped.
+    pub contested_paths: u64,
     /// Packets that failed authentication, were replayed or came before the keys.
     pub unopened: u64,
     /// Packets whose lengths disagree.

@@ -20,6 +20,10 @@ pub(crate) const MAX_INCOMING: usize = 64;
 /// SSRCs of ours that a Transport may have had: one for each of 16 subscriptions a second for an hour.
 pub(crate) const MAX_RETIRED: usize = 1 << 16;
 
+/// A path belongs to the Transport that checks it until this long after its last check: browsers check the path in use every
+/// 2.5 to 5 s, and a port that a NAT gives to someone else should not be lost for longer.
+const PATH_HELD: Duration = Duration::from_secs(10);
+
 /// What packets with an SSRC of the client are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Incoming {
@@ -181,7 +185,21 @@ impl Transports {
         }
     }
 
-    /// One address may belong to different Transports over time: the newest has it.
+    /// Whether a check from this path would take it from a Transport that uses it. An address is a claim of whoever sends a
+    /// datagram; only the same participant's next Transport, which may come from the same socket, is believed at once.
+    pub(crate) fn is_contested(&self, key: TransportKey, path: Path, now: Timestamp) -> bool {
+        let owner = self.by_path.get(&path).filter(|owner| **owner != key);
+        let Some((owner, claimant)) = owner.and_then(|owner| self.get(*owner)).zip(self.get(key))
+        else {
+            return false;
+        };
+        (owner.room, owner.participant) != (claimant.room, claimant.participant)
+            && owner
+                .transport
+                .uses_path(path, now.saturating_sub(PATH_HELD))
+    }
+
+    /// One address may belong to different Transports over time: the one that checks it has it.
     pub(crate) fn add_path(&mut self, key: TransportKey, path: Path) {
         if let Some(entry) = self.entries.get_mut(key.index()) {
             if !entry.paths.contains(&path) {

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Call, Camera, VP8};
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, Ssrc};
@@ -120,4 +122,53 @@ fn a_storm_of_key_frame_requests_is_one_request() {
     }
     call.settle();
     assert_eq!(call.take_plis(alice).len(), 1);
+}
+
+#[test]
+fn a_check_with_a_forged_address_takes_nobodys_path() {
+    let mut call = Call::new();
+    let (alice, bob, mallory) = (call.join(), call.join(), call.join_unconnected());
+    let track = call.add_video(alice, 1, 1_000);
+    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    let mut camera = Camera::new(alice, 1, 1_000);
+    camera.shoot(&mut call, 0, true, 1);
+    let address = call.clients[mallory].address;
+
+    // Mallory names himself, from Alice's address.
+    call.clients[mallory].address = call.clients[alice].address;
+    call.check_path(mallory);
+    call.settle();
+    camera.shoot(&mut call, 0, false, 1);
+    assert_eq!(call.take(bob, ssrc).len(), 2);
+    assert_eq!(call.shard.stats().contested_paths, 1);
+
+    // Nor was the address taken into his Transport: what is for him goes to his own.
+    call.clients[mallory].address = address;
+    call.connect(mallory);
+    let (_, ssrc) = call.subscribe(mallory, track, Codec::Vp8, LayerTarget::HIGHEST);
+    camera.shoot(&mut call, 0, true, 1);
+    assert_eq!(call.take(mallory, ssrc).len(), 1);
+}
+
+#[test]
+fn a_path_that_was_lost_comes_back_with_the_next_check() {
+    let mut call = Call::new();
+    let (alice, bob, carol) = (call.join(), call.join(), call.join_unconnected());
+    let track = call.add_video(alice, 1, 1_000);
+    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    let mut camera = Camera::new(alice, 1, 1_000);
+    camera.shoot(&mut call, 0, true, 1);
+    // Alice was silent for so long that her port may be someone else's.
+    let step = Duration::from_secs(11);
+    call.now += step;
+    let own = call.clients[carol].address;
+    call.clients[carol].address = call.clients[alice].address;
+    call.check_path(carol);
+    call.clients[carol].address = own;
+    camera.shoot(&mut call, 0, false, 1);
+    assert_eq!(call.take(bob, ssrc).len(), 1, "the path is Carol's");
+    call.now += step;
+    call.check_path(alice);
+    camera.shoot(&mut call, 0, false, 1);
+    assert_eq!(call.take(bob, ssrc).len(), 1, "and Alice's again");
 }

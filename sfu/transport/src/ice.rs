@@ -129,6 +129,13 @@ impl IceLite {
         self.paths.iter().any(|known| known.path == path)
     }
 
+    /// True if a valid check came from there at `since` or later.
+    pub(crate) fn was_checked(&self, path: Path, since: Timestamp) -> bool {
+        self.paths
+            .iter()
+            .any(|known| known.path == path && known.last_check >= since)
+    }
+
     /// Answers a datagram; `answer` gets what goes back to `path`.
     pub(crate) fn handle(
         &mut self,

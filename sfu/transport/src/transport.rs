@@ -260,6 +260,12 @@ impl Transport {
         self.ice.selected()
     }
 
+    /// A valid check came from this path at `since` or later, and the Transport has not ended: the path is in use.
+    #[must_use]
+    pub fn uses_path(&self, path: Path, since: Timestamp) -> bool {
+        self.phase != Phase::Closed && self.ice.was_checked(path, since)
+    }
+
     /// ICE has a path and DTLS is done. Stays true while the client is silent.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
