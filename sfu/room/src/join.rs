@@ -16,6 +16,7 @@ use crate::{
     participant::{Interest, Leg, Participant, Peer, Phase, ResumeFault},
     permissions::SubscriptionPolicy,
     sids,
+    snapshot::ParticipantOverrides,
     timers::TimerKind,
 };
 
@@ -38,6 +39,7 @@ impl Room {
             return;
         }
         if let Some(&older) = self.by_identity.get(&join.grants.identity) {
+            self.keep_verdicts(older);
             self.remove(
                 older,
                 proto::DisconnectReason::DuplicateIdentity,
@@ -58,6 +60,23 @@ impl Room {
         self.room_counts_changed();
         self.reconcile_subscriber(id);
         self.after_join(id, join);
+    }
+
+    /// What the API took from a participant stays taken from its successor, whose token may be older than that. Names,
+    /// metadata and attributes are not kept: who reloads a page starts with those of its token.
+    fn keep_verdicts(&mut self, older: ParticipantId) {
+        let Some(participant) = self.participants.get(&older) else {
+            return;
+        };
+        let verdicts = ParticipantOverrides {
+            permissions: participant.overrides.permissions.clone(),
+            muted_sources: participant.overrides.muted_sources.clone(),
+            ..ParticipantOverrides::default()
+        };
+        if verdicts != ParticipantOverrides::default() {
+            let identity = participant.identity().clone();
+            self.restored.insert(identity, verdicts);
+        }
     }
 
     /// What a client put into its join comes as if sent right after it.

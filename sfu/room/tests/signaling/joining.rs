@@ -292,3 +292,66 @@ fn what_a_client_says_about_itself_is_bounded_and_known() {
         assert!(message.binary().len() < 64 * 1024);
     }
 }
+
+#[test]
+fn a_rejoin_does_not_undo_what_the_api_took_away() {
+    let mut world = World::default();
+    world.join("alice");
+    world
+        .api(ApiRequest::UpdateParticipant(
+            proto::UpdateParticipantRequest {
+                identity: "alice".to_owned(),
+                permission: Some(proto::ParticipantPermission {
+                    can_subscribe: true,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+        ))
+        .unwrap();
+    // With its first token, which allows everything.
+    world.join("alice");
+    let Ok(ApiResponse::Participant(info)) = world.api(ApiRequest::GetParticipant("alice".into()))
+    else {
+        panic!()
+    };
+    assert!(!info.permission.unwrap().can_publish);
+    // Who left for good starts anew.
+    world
+        .api(ApiRequest::RemoveParticipant("alice".into()))
+        .unwrap();
+    world.join("alice");
+    let Ok(ApiResponse::Participant(info)) = world.api(ApiRequest::GetParticipant("alice".into()))
+    else {
+        panic!()
+    };
+    assert!(info.permission.unwrap().can_publish);
+}
+
+#[test]
+fn a_muted_source_stays_muted_when_its_publisher_starts_over() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    let (microphone_sid, _) = world.publish(&alice);
+    world
+        .api(ApiRequest::MutePublishedTrack {
+            identity: "alice".into(),
+            track: microphone_sid.as_str().into(),
+            muted: true,
+        })
+        .unwrap();
+    // Its media path is gone: it is told to start over, and does.
+    world.transport(
+        world.last_transport(),
+        plenum_types::TransportState::Failed(plenum_types::FailureCause::IceTimeout),
+    );
+    let alice = world.join("alice");
+    world.say(
+        &alice,
+        livekit_protocol::signal_request::Message::AddTrack(microphone()),
+    );
+    assert!(world.seen(&alice).iter().any(|message| matches!(
+        message,
+        Message::TrackPublished(published) if published.track.as_ref().unwrap().muted
+    )));
+}
