@@ -42,9 +42,16 @@ pub(crate) fn leave_message(reason: DisconnectReason, action: Action) -> Message
 impl Room {
     /// The client says goodbye.
     pub(crate) fn client_leave(&mut self, id: ParticipantId, leave: &proto::LeaveRequest) {
+        // Others read the reason: those that say what the server did are not a client's to give.
         let reason = match DisconnectReason::try_from(leave.reason) {
-            Ok(DisconnectReason::UnknownReason) | Err(_) => DisconnectReason::ClientInitiated,
-            Ok(reason) => reason,
+            Ok(
+                reason @ (DisconnectReason::UserUnavailable
+                | DisconnectReason::UserRejected
+                | DisconnectReason::SipTrunkFailure
+                | DisconnectReason::MediaFailure
+                | DisconnectReason::AgentError),
+            ) => reason,
+            _ => DisconnectReason::ClientInitiated,
         };
         self.remove(id, reason, Farewell::Close, true);
     }

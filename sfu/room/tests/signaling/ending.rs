@@ -272,3 +272,27 @@ fn a_client_that_closed_its_media_and_says_nothing_starts_over() {
     assert_eq!(leaves(&world.seen(&alice))[0].action(), Action::Reconnect);
     assert_eq!(world.room.stats().participants, 0);
 }
+
+#[test]
+fn a_client_can_not_put_words_into_the_servers_mouth() {
+    for reason in [
+        DisconnectReason::RoomDeleted as i32,
+        DisconnectReason::ParticipantRemoved as i32,
+        DisconnectReason::DuplicateIdentity as i32,
+        99,
+    ] {
+        let mut world = World::default();
+        let alice = world.join("alice");
+        let bob = world.join("bob");
+        world.forget_all();
+        world.say(
+            &alice,
+            Request::Leave(proto::LeaveRequest {
+                reason,
+                ..Default::default()
+            }),
+        );
+        let gone = updates(&world.seen(&bob)).pop().unwrap();
+        assert_eq!(gone.disconnect_reason(), DisconnectReason::ClientInitiated);
+    }
+}
