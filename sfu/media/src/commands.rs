@@ -270,6 +270,7 @@ impl Shard {
         let Some(entry) = self.transports.get_mut(track.transport) else {
             return;
         };
+        let max_incoming = self.config.budgets.max_incoming();
         entry
             .extensions
             .get_or_insert_with(ExtensionTable::default)
@@ -283,6 +284,7 @@ impl Shard {
                 // Another section's SSRC stays its own.
                 if let Some(ssrc) = ssrc
                     && !entry.incoming.contains_key(&ssrc.0)
+                    && entry.incoming.len() < max_incoming
                 {
                     entry.incoming.insert(
                         ssrc.0,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use plenum_transport::{Certificate, EpochInstant};
 use plenum_types::{ShardId, WallClock};
 
+use crate::transports::SSRCS_PER_TRACK;
+
 /// Start parameters of a Shard.
 #[derive(Debug, Clone)]
 pub struct ShardConfig {
@@ -31,6 +33,13 @@ pub struct Budgets {
     pub tracks_per_transport: usize,
     /// Subscriptions of one Transport; more are refused and counted.
     pub subscriptions_per_transport: usize,
+}
+
+impl Budgets {
+    /// SSRCs that one client may use.
+    pub(crate) const fn max_incoming(&self) -> usize {
+        SSRCS_PER_TRACK * self.tracks_per_transport
+    }
 }
 
 impl Default for Budgets {

@@ -14,7 +14,7 @@ use crate::{
     shard::Shard,
     subscription::{Alignment, Forward},
     track::Track,
-    transports::{Incoming, MAX_INCOMING, TransportEntry},
+    transports::{Incoming, TransportEntry},
 };
 
 /// Header extension elements that matter here.
@@ -332,7 +332,7 @@ impl Shard {
         elements: &Elements<'_>,
     ) -> Option<Incoming> {
         let entry = self.transports.get(transport)?;
-        if entry.incoming.len() >= MAX_INCOMING {
+        if entry.incoming.len() >= self.config.budgets.max_incoming() {
             return None;
         }
         let payload_type = packet.payload_type();

@@ -14,8 +14,8 @@ use crate::{
     quality::LinkMeter,
 };
 
-/// SSRCs that a client may use: 3 layers with retransmissions for ten tracks.
-pub(crate) const MAX_INCOMING: usize = 64;
+/// SSRCs that a client may use for each track that it may have: 3 layers with retransmissions.
+pub(crate) const SSRCS_PER_TRACK: usize = 6;
 
 /// SSRCs of ours that a Transport may have had: one for each of 16 subscriptions a second for an hour.
 pub(crate) const MAX_RETIRED: usize = 1 << 16;

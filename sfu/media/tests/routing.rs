@@ -3,6 +3,7 @@
 mod common;
 
 use common::{Call, Camera, MID_ID, REPAIRED_RID_ID, RID_ID, VP8_RTX};
+use plenum_media::Budgets;
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, ShardCommand, ShardEvent, Ssrc};
 
@@ -164,4 +165,67 @@ fn what_comes_before_the_subscriber_is_connected_is_not_lost_for_good() {
     assert_eq!(call.take_plis(alice), [Ssrc(1_000)]);
     camera.shoot(&mut call, 0, true, 2);
     assert_eq!(call.take(bob, ssrc).len(), 2);
+}
+
+#[test]
+fn all_tracks_that_a_client_may_have_are_found() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let layers = [&b"q"[..], b"h", b"f"];
+    for n in 0..64u32 {
+        let track = call.add_video_by_rid(alice, &["q", "h", "f"]);
+        let mid = track.0.to_string().into_bytes();
+        let mut camera = Camera::new(alice, 3, 10_000 + 10 * n);
+        for (layer, rid) in layers.into_iter().enumerate() {
+            camera.extensions = vec![(MID_ID, mid.clone()), (RID_ID, rid.to_vec())];
+            camera.shoot(&mut call, layer, true, 1);
+            let header = RtpHeader {
+                marker: false,
+                payload_type: VP8_RTX,
+                ssrc: Ssrc(20_000 + 10 * n + layer as u32),
+                sequence: 1,
+                timestamp: 0,
+            };
+            let names = [(MID_ID, mid.as_slice()), (REPAIRED_RID_ID, rid)];
+            call.send_rtp(alice, 1, header, &names, &[]);
+        }
+        let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+        camera.extensions.clear();
+        camera.shoot(&mut call, 2, true, 1);
+        assert_eq!(call.take(bob, ssrc).len(), 1, "track {n}");
+    }
+    assert_eq!(call.shard.stats().unrouted, 0);
+}
+
+#[test]
+fn sources_are_bounded_whatever_a_client_announces() {
+    let mut call = Call::with_budgets(Budgets {
+        tracks_per_transport: 2,
+        ..Budgets::default()
+    });
+    let (alice, bob) = (call.join(), call.join());
+    // Each announces two; the third track is above the bound, and a stream of renegotiations brings no more than 12.
+    let tracks = [
+        call.add_video(alice, 1, 1_000),
+        call.add_video(alice, 1, 1_001),
+        call.add_video(alice, 1, 1_002),
+    ];
+    assert_eq!(call.shard.stats().tracks, 2);
+    assert_eq!(call.shard.stats().commands_ignored, 1);
+    let mut params = call.video_params(tracks[0], 1, 1_000);
+    for n in 0..100 {
+        params.encodings[0].ssrc = Some(Ssrc(2_000 + n));
+        call.command(ShardCommand::UpdateTrack {
+            track: tracks[0],
+            receiver: params.clone(),
+        });
+    }
+    let (_, ssrc) = call.subscribe(bob, tracks[0], Codec::Vp8, LayerTarget::HIGHEST);
+    let mut camera = Camera::new(alice, 1, 2_000);
+    camera.shoot(&mut call, 0, true, 1);
+    assert_eq!(call.take(bob, ssrc).len(), 1);
+    let mut camera = Camera::new(alice, 1, 2_099);
+    camera.shoot(&mut call, 0, true, 1);
+    assert!(call.take(bob, ssrc).is_empty());
+    assert_eq!(call.shard.stats().unrouted, 1);
 }

@@ -332,15 +332,23 @@ impl Call {
 
     /// A VP8 track with announced SSRCs: layer n has `ssrc + n`, its retransmissions `ssrc + 100 + n`.
     pub fn add_video(&mut self, client: usize, layers: u8, ssrc: u32) -> TrackId {
-        let encodings = (0..layers)
+        self.add_track(client, MediaKind::Video, Self::announced(layers, ssrc))
+    }
+
+    fn announced(layers: u8, ssrc: u32) -> smallvec::SmallVec<[EncodingParams; 3]> {
+        (0..layers)
             .map(|layer| EncodingParams {
                 rid: None,
                 ssrc: Some(Ssrc(ssrc + u32::from(layer))),
                 rtx_ssrc: Some(Ssrc(ssrc + 100 + u32::from(layer))),
                 spatial: layer,
             })
-            .collect();
-        self.add_track(client, MediaKind::Video, encodings)
+            .collect()
+    }
+
+    /// What [`add_video`](Self::add_video) announced, to be changed.
+    pub fn video_params(&self, track: TrackId, layers: u8, ssrc: u32) -> ReceiverParams {
+        Self::params(track, MediaKind::Video, Self::announced(layers, ssrc))
     }
 
     /// A VP8 track whose layers are known by rid only.
@@ -377,31 +385,39 @@ impl Call {
         encodings: smallvec::SmallVec<[EncodingParams; 3]>,
     ) -> TrackId {
         let track = TrackId(self.id());
-        let (payload_type, codec, rtx) = match kind {
-            MediaKind::Video => (VP8, Codec::Vp8, Some(VP8_RTX)),
-            MediaKind::Audio => (OPUS, Codec::Opus, None),
-        };
         self.command(ShardCommand::AddTrack {
             track,
             transport: self.clients[client].transport,
             participant: self.clients[client].participant,
-            receiver: ReceiverParams {
-                mid: format!("{}", track.0).as_str().into(),
-                kind,
-                codecs: [ReceiverCodec {
-                    payload_type,
-                    codec,
-                    rtx,
-                    nack: kind == MediaKind::Video,
-                    transport_cc: true,
-                }]
-                .into_iter()
-                .collect(),
-                extensions: Self::receiver_extensions(),
-                encodings,
-            },
+            receiver: Self::params(track, kind, encodings),
         });
         track
+    }
+
+    fn params(
+        track: TrackId,
+        kind: MediaKind,
+        encodings: smallvec::SmallVec<[EncodingParams; 3]>,
+    ) -> ReceiverParams {
+        let (payload_type, codec, rtx) = match kind {
+            MediaKind::Video => (VP8, Codec::Vp8, Some(VP8_RTX)),
+            MediaKind::Audio => (OPUS, Codec::Opus, None),
+        };
+        ReceiverParams {
+            mid: format!("{}", track.0).as_str().into(),
+            kind,
+            codecs: [ReceiverCodec {
+                payload_type,
+                codec,
+                rtx,
+                nack: kind == MediaKind::Video,
+                transport_cc: true,
+            }]
+            .into_iter()
+            .collect(),
+            extensions: Self::receiver_extensions(),
+            encodings,
+        }
     }
 
     /// Subscribes with media SSRC `5,000 + id` and retransmissions at `9,000 + id`.

@@ -11,9 +11,9 @@ use super::{
     sender::{rollover, rtcp_aad},
 };
 
-/// Most SSRCs that are followed, for RTP and for RTCP. 40 tracks of three simulcast layers with their retransmission
-/// streams are 240; beyond, the one that was silent for longest is forgotten.
-const MAX_SSRCS: usize = 256;
+/// Most SSRCs that are followed, for RTP and for RTCP. 64 tracks, which is what media takes of a client, of three simulcast
+/// layers with their retransmission streams are 384; beyond, the one that was silent for longest is forgotten.
+const MAX_SSRCS: usize = 512;
 
 /// An RTP packet after authentication and decryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
