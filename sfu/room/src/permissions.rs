@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use livekit_protocol::{self as proto, request_response::Reason};
 use plenum_types::{ParticipantId, ParticipantIdentity, ParticipantSid, TrackSid};
 
-use crate::{Permissions, Room, subscribe::MAX_NAMED_TRACKS};
+use crate::{Permissions, Room};
 
 /// Subscribers that one publisher may name: more than can be in a room that one member serves.
 const MAX_NAMED_SUBSCRIBERS: usize = 2000;
+/// Pairs of subscriber and track that one publisher may name: five tracks for each of them.
+const MAX_NAMED_PAIRS: usize = 10_000;
 
 /// Who may subscribe to a participant's tracks.
 #[derive(Debug, Default)]
@@ -80,7 +82,7 @@ impl SubscriptionPolicy {
             .iter()
             .map(|permission| permission.track_sids.len())
             .sum();
-        if request.track_permissions.len() > MAX_NAMED_SUBSCRIBERS || named > MAX_NAMED_TRACKS {
+        if request.track_permissions.len() > MAX_NAMED_SUBSCRIBERS || named > MAX_NAMED_PAIRS {
             return None;
         }
         let mut allowances = Allowances::default();
@@ -129,7 +131,7 @@ impl Room {
                 0,
                 Reason::LimitExceeded,
                 &format!(
-                    "at most {MAX_NAMED_SUBSCRIBERS} subscribers and {MAX_NAMED_TRACKS} tracks may be named"
+                    "at most {MAX_NAMED_SUBSCRIBERS} subscribers and {MAX_NAMED_PAIRS} of their tracks may be named"
                 ),
                 None,
             );

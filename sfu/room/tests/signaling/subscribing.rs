@@ -390,7 +390,7 @@ fn a_publisher_names_a_bounded_number_of_subscribers_and_tracks() {
                 .collect(),
         })
     };
-    for (subscribers, tracks, fits) in [(2000, 1, true), (2001, 0, false), (2, 1001, false)] {
+    for (subscribers, tracks, fits) in [(2000, 5, true), (2001, 0, false), (2, 5001, false)] {
         world.forget_all();
         world.say(&alice, permission(subscribers, tracks));
         let refused = world.seen(&alice).iter().any(|message| {
