@@ -152,6 +152,13 @@ impl Room {
         if track_info::kind_of(request).is_none() {
             return Err((Reason::UnsupportedType, "tracks are audio or video"));
         }
+        // A token's `canPublishSources` must not be got round by a camera that calls itself a microphone.
+        if !track_info::source_fits(source, request.r#type) {
+            return Err((
+                Reason::InvalidRequest,
+                "the source is not of this kind of media",
+            ));
+        }
         if !request.sid.is_empty() {
             // A second codec for a track is only ever sent when the server asks for one.
             return Err((Reason::NotFound, "no second codec was asked for"));

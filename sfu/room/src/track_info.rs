@@ -17,6 +17,18 @@ pub(crate) fn kind_of(request: &proto::AddTrackRequest) -> Option<MediaKind> {
     }
 }
 
+/// Cameras and screens are video, microphones and what a screen plays are audio.
+pub(crate) fn source_fits(source: proto::TrackSource, kind: i32) -> bool {
+    let of_source = match source {
+        proto::TrackSource::Camera | proto::TrackSource::ScreenShare => proto::TrackType::Video,
+        proto::TrackSource::Microphone | proto::TrackSource::ScreenShareAudio => {
+            proto::TrackType::Audio
+        }
+        proto::TrackSource::Unknown => return true,
+    };
+    kind == of_source as i32
+}
+
 /// What is known before any media.
 pub(crate) fn from_request(
     request: &proto::AddTrackRequest,

@@ -305,3 +305,37 @@ fn lost_permission_unpublishes_and_says_so() {
     assert!(!own.permission.unwrap().can_publish_data);
     assert!(!world.tokens[0].1.permissions.can_publish_data);
 }
+
+#[test]
+fn a_source_comes_with_its_own_kind_of_media() {
+    use proto::{TrackSource as Source, TrackType as Kind};
+    let mut world = World::default();
+    let alice = world.join("alice");
+    for (source, kind, fits) in [
+        (Source::Microphone, Kind::Audio, true),
+        (Source::Microphone, Kind::Video, false),
+        (Source::Camera, Kind::Audio, false),
+        (Source::ScreenShare, Kind::Video, true),
+        (Source::ScreenShareAudio, Kind::Audio, true),
+        (Source::ScreenShareAudio, Kind::Video, false),
+        (Source::Unknown, Kind::Video, true),
+    ] {
+        world.forget_all();
+        world.say(
+            &alice,
+            Request::AddTrack(proto::AddTrackRequest {
+                cid: format!("{source:?} {kind:?}"),
+                r#type: kind as i32,
+                source: source as i32,
+                ..Default::default()
+            }),
+        );
+        let refused = refusals(&world.seen(&alice));
+        assert_eq!(refused.is_empty(), fits, "{source:?} {kind:?}");
+        assert!(
+            refused
+                .iter()
+                .all(|response| response.reason() == Reason::InvalidRequest)
+        );
+    }
+}
