@@ -62,7 +62,8 @@ impl Track {
 
 impl Room {
     /// The client announces a track.
-    pub(crate) fn add_track(&mut self, id: ParticipantId, mut request: proto::AddTrackRequest) {
+    pub(crate) fn add_track(&mut self, id: ParticipantId, request: proto::AddTrackRequest) {
+        let mut request = track_info::normalised(request);
         if let Err((reason, text)) = self.check_add_track(id, &request) {
             return self.refuse_request(id, 0, reason, text, Some(Request::AddTrack(request)));
         }

@@ -29,6 +29,37 @@ pub(crate) fn source_fits(source: proto::TrackSource, kind: i32) -> bool {
     kind == of_source as i32
 }
 
+/// The request with unknown values replaced by the protocol's zeros, lists sorted and each value once: a client that
+/// doesn't know a value can't read the message that holds it.
+pub(crate) fn normalised(mut request: proto::AddTrackRequest) -> proto::AddTrackRequest {
+    request.source = known::<proto::TrackSource>(request.source);
+    request.encryption = known::<proto::encryption::Type>(request.encryption);
+    request.backup_codec_policy = known::<proto::BackupCodecPolicy>(request.backup_codec_policy);
+    let features = &mut request.packet_trailer_features;
+    features.retain(|feature| proto::PacketTrailerFeature::try_from(*feature).is_ok());
+    features.sort_unstable();
+    features.dedup();
+    let features = &mut request.audio_features;
+    features.retain(|feature| AudioTrackFeature::try_from(*feature).is_ok());
+    features.sort_unstable();
+    features.dedup();
+    let codecs = request.simulcast_codecs.iter_mut();
+    for codec in codecs {
+        codec.video_layer_mode = known::<Mode>(codec.video_layer_mode);
+        for layer in &mut codec.layers {
+            layer.quality = known::<VideoQuality>(layer.quality);
+        }
+    }
+    for layer in &mut request.layers {
+        layer.quality = known::<VideoQuality>(layer.quality);
+    }
+    request
+}
+
+fn known<E: TryFrom<i32> + Default + Into<i32>>(value: i32) -> i32 {
+    E::try_from(value).unwrap_or_default().into()
+}
+
 /// What is known before any media.
 pub(crate) fn from_request(
     request: &proto::AddTrackRequest,

@@ -339,3 +339,35 @@ fn a_source_comes_with_its_own_kind_of_media() {
         );
     }
 }
+
+#[test]
+fn values_of_newer_clients_do_not_reach_others() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    let bob = world.join("bob");
+    world.forget_all();
+    let mut request = camera();
+    request.source = 99;
+    request.encryption = 99;
+    request.backup_codec_policy = 99;
+    request.packet_trailer_features = vec![1, 99, 1, 0];
+    request.layers[0].quality = 99;
+    request.simulcast_codecs[0].video_layer_mode = 99;
+    let mut sound = microphone();
+    sound.audio_features = vec![99, 2];
+    world.say(&alice, Request::AddTrack(request));
+    world.say(&alice, Request::AddTrack(sound));
+    world.say(&alice, Request::Offer(offer(2, PUBLISH)));
+    assert_eq!(world.added_tracks().len(), 2);
+    for message in world.raw(&alice).iter().chain(world.raw(&bob)) {
+        serde_json::to_string(message.response()).unwrap();
+    }
+    let tracks = updates(&world.seen(&bob)).pop().unwrap().tracks;
+    let video = tracks
+        .iter()
+        .find(|track| track.r#type() == proto::TrackType::Video)
+        .unwrap();
+    assert_eq!(video.source(), proto::TrackSource::Unknown);
+    assert_eq!(video.packet_trailer_features, [0, 1]);
+    assert_eq!(video.layers.len(), 3);
+}
