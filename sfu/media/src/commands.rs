@@ -88,11 +88,7 @@ impl Shard {
                 .subscription_keys
                 .get(&(room, subscription))
                 .copied()
-                .and_then(|key| self.subscriptions.get_mut(key.index()))
-                .filter(|known| {
-                    known.params.ssrc == sender.ssrc && known.params.rtx_ssrc == sender.rtx_ssrc
-                })
-                .map(|known| known.set_params(sender)),
+                .and_then(|key| self.update_subscription(key, sender)),
             ShardCommand::RemoveSubscription { subscription } => self
                 .subscription_keys
                 .get(&(room, subscription))
@@ -399,6 +395,27 @@ impl Shard {
         entry.outgoing.insert(ssrc.0, key);
         self.tracks.get_mut(track.index())?.subscribers.push(key);
         self.retarget(now, key);
+        Some(())
+    }
+
+    /// The section was negotiated anew. Retransmissions may come or go with it; under each SSRC numbers go on.
+    fn update_subscription(&mut self, key: SubscriptionKey, params: SenderParams) -> Option<()> {
+        let known = self.subscriptions.get_mut(key.index())?;
+        let entry = self.transports.get_mut(known.transport)?;
+        if known.params.ssrc != params.ssrc {
+            return None;
+        }
+        let (before, after) = (known.params.rtx_ssrc, params.rtx_ssrc);
+        if before != after {
+            if entry.retired.len() >= MAX_RETIRED {
+                return None;
+            }
+            if let Some(before) = before {
+                entry.retired.insert(before.0, known.rtx_next);
+            }
+            known.restart_rtx(after.and_then(|after| entry.retired.remove(&after.0)));
+        }
+        known.set_params(params);
         Some(())
     }
 

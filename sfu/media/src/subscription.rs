@@ -189,6 +189,11 @@ impl Subscription {
         }
     }
 
+    /// Retransmissions have another SSRC: `next` is where its numbers go on, if it was used before.
+    pub(crate) fn restart_rtx(&mut self, next: Option<u64>) {
+        self.rtx_next = next.unwrap_or(FIRST_OUT);
+    }
+
     /// The section was negotiated anew; the SSRC stays.
     pub(crate) fn set_params(&mut self, params: SenderParams) {
         self.layout = SenderLayout::new(&params);

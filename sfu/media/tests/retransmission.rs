@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{Call, Camera, Feedback, OUT_RTX, OUT_VP8, VP8_RTX};
 use plenum_rtp::{RtpHeader, rtx};
-use plenum_types::{Codec, LayerTarget, Ssrc};
+use plenum_types::{Codec, LayerTarget, PayloadType, SenderParams, ShardCommand, Ssrc};
 
 fn call_of_two() -> (Call, Camera, usize, Ssrc) {
     let mut call = Call::new();
@@ -153,4 +153,58 @@ fn a_retransmission_of_a_packet_from_before_the_history_grew_is_a_duplicate() {
     }
     call.settle();
     assert!(call.take(bob, ssrc).is_empty());
+}
+
+#[test]
+fn retransmissions_may_go_and_come_back_by_negotiation() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let track = call.add_video(alice, 1, 1_000);
+    let mut camera = Camera::new(alice, 1, 1_000);
+    let (subscription, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    let with = Call::sender_params(subscription, Codec::Vp8);
+    let rtx_ssrc = with.rtx_ssrc.unwrap();
+    let without = SenderParams {
+        rtx_ssrc: None,
+        rtx_payload_type: None,
+        payload_type: PayloadType(120),
+        ..with.clone()
+    };
+    let mut shoot_and_ask = |call: &mut Call, key: bool| {
+        camera.shoot(call, 0, key, 1);
+        let sent = call.take(bob, ssrc);
+        call.send_rtcp(bob, |writer| {
+            writer.nack(Ssrc(77), ssrc, &[sent[0].sequence]);
+        });
+        call.settle();
+        (sent[0].payload_type, call.take(bob, rtx_ssrc))
+    };
+    let (payload_type, answers) = shoot_and_ask(&mut call, true);
+    assert_eq!((payload_type, answers[0].sequence), (OUT_VP8, 1));
+
+    call.command(ShardCommand::UpdateSubscription {
+        subscription,
+        sender: without,
+    });
+    let (payload_type, answers) = shoot_and_ask(&mut call, false);
+    assert_eq!((payload_type, answers.len()), (PayloadType(120), 0));
+
+    call.command(ShardCommand::UpdateSubscription {
+        subscription,
+        sender: with.clone(),
+    });
+    let (payload_type, answers) = shoot_and_ask(&mut call, false);
+    // A number used before would be a nonce used twice.
+    assert_eq!((payload_type, answers[0].sequence), (OUT_VP8, 2));
+
+    // Another stream's parameters are not these.
+    call.command(ShardCommand::UpdateSubscription {
+        subscription,
+        sender: SenderParams {
+            ssrc: Ssrc(1),
+            ..with
+        },
+    });
+    assert_eq!(call.shard.stats().commands_ignored, 1);
+    assert_eq!(shoot_and_ask(&mut call, false).0, OUT_VP8);
 }

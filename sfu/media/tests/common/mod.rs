@@ -428,9 +428,22 @@ impl Call {
         codec: Codec,
         target: LayerTarget,
     ) -> (SubscriptionId, Ssrc) {
-        let id = self.id();
-        let subscription = SubscriptionId(id);
-        let ssrc = Ssrc(5_000 + id as u32);
+        let subscription = SubscriptionId(self.id());
+        let sender = Self::sender_params(subscription, codec);
+        let ssrc = sender.ssrc;
+        self.command(ShardCommand::AddSubscription {
+            subscription,
+            track,
+            sink: Sink::Transport(self.clients[client].transport),
+            sender,
+            target,
+        });
+        (subscription, ssrc)
+    }
+
+    /// What [`subscribe`](Self::subscribe) negotiates, to be changed.
+    pub fn sender_params(subscription: SubscriptionId, codec: Codec) -> SenderParams {
+        let SubscriptionId(id) = subscription;
         let video = codec == Codec::Vp8;
         let mut extensions = ExtensionIds::default();
         extensions.set(RtpExtension::Mid, MID_ID);
@@ -439,23 +452,16 @@ impl Call {
         if !video {
             extensions.set(RtpExtension::AudioLevel, LEVEL_ID);
         }
-        self.command(ShardCommand::AddSubscription {
-            subscription,
-            track,
-            sink: Sink::Transport(self.clients[client].transport),
-            sender: SenderParams {
-                mid: format!("{id}").as_str().into(),
-                ssrc,
-                rtx_ssrc: video.then(|| Ssrc(9_000 + id as u32)),
-                codec,
-                payload_type: if video { OUT_VP8 } else { OUT_OPUS },
-                rtx_payload_type: video.then_some(OUT_RTX),
-                nack: true,
-                extensions,
-            },
-            target,
-        });
-        (subscription, ssrc)
+        SenderParams {
+            mid: format!("{id}").as_str().into(),
+            ssrc: Ssrc(5_000 + id as u32),
+            rtx_ssrc: video.then(|| Ssrc(9_000 + id as u32)),
+            codec,
+            payload_type: if video { OUT_VP8 } else { OUT_OPUS },
+            rtx_payload_type: video.then_some(OUT_RTX),
+            nack: true,
+            extensions,
+        }
     }
 
     pub fn set_target(&mut self, subscription: SubscriptionId, target: LayerTarget) {
