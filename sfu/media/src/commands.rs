@@ -306,8 +306,11 @@ impl Shard {
             .params
             .encodings
             .iter()
-            .map(|encoding| &encoding.rid)
-            .ne(params.encodings.iter().map(|encoding| &encoding.rid));
+            .map(|encoding| (&encoding.rid, encoding.spatial))
+            .ne(params
+                .encodings
+                .iter()
+                .map(|encoding| (&encoding.rid, encoding.spatial)));
         track.update(params, &mut self.history_budget);
         let (transport, subscribers) = (track.transport, track.subscribers.clone());
         // Otherwise what was learned stays: clients name their sources only in the first packets.

@@ -337,3 +337,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_layer_that_becomes_another_one_never_repeats_numbers() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let track = call.add_video(alice, 1, 1_000);
+    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    let mut camera = Camera::new(alice, 1, 1_000);
+    camera.layers[0].next_sequence = 0;
+    camera.shoot(&mut call, 0, true, 100);
+    // Once round the circle, so that a layer that begins anew has the numbers from before.
+    for next in [30_000, 60_000, 65_536 + 20] {
+        camera.layers[0].next_sequence = next;
+        camera.shoot(&mut call, 0, false, 1);
+    }
+    let last = call.take(bob, ssrc).last().map(|packet| packet.sequence);
+    let mut params = call.video_params(track, 1, 1_000);
+    params.encodings[0].spatial = 2;
+    call.command(ShardCommand::UpdateTrack {
+        track,
+        receiver: params,
+    });
+    camera.shoot(&mut call, 0, false, 3);
+    camera.shoot(&mut call, 0, true, 2);
+    let sequences: Vec<_> = call
+        .take(bob, ssrc)
+        .iter()
+        .map(|packet| packet.sequence)
+        .collect();
+    let next = last.map_or(0, |last| last + 1);
+    assert_eq!(sequences, [next, next + 1]);
+}
