@@ -15,8 +15,9 @@ use prost::Message as _;
 
 use crate::{Room, sids, timers::TimerKind, track_info};
 
-/// Bytes of one AddTrackRequest: three layers, names and ids take a few hundred.
-const MAX_REQUEST_BYTES: usize = 16 * 1024;
+/// Bytes of one AddTrackRequest: three layers, names and ids take a few hundred. Fifty tracks of this size go into each
+/// update of their publisher.
+const MAX_REQUEST_BYTES: usize = 4 * 1024;
 /// A request that got no section in this time gives its place to another when places are short.
 const PENDING_KEPT: Duration = Duration::from_secs(60);
 /// How long a section whose track id is in no request waits for that request (clients send both at once) before it goes to
@@ -167,7 +168,9 @@ impl Room {
         if request.cid.is_empty() {
             return Err((Reason::InvalidRequest, "the request has no cid"));
         }
-        if request.encoded_len() > MAX_REQUEST_BYTES || request.name.len() > limits.name_bytes {
+        if request.encoded_len() > MAX_REQUEST_BYTES
+            || track_info::longest_text(request) > limits.name_bytes
+        {
             return Err((Reason::LimitExceeded, "the request is too long"));
         }
         let mut waiting = participant.pending.len() + participant.queued.len();

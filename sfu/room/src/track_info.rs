@@ -7,6 +7,8 @@ use plenum_types::{Codec, MediaKind, TrackSid};
 
 /// Layers and codecs of one track that are kept.
 const MAX_LAYERS: usize = 4;
+/// A description's id of a track that others are told; browsers write UUIDs.
+const MAX_SDP_CID_BYTES: usize = 256;
 
 /// What a request announces; `None` for data.
 pub(crate) fn kind_of(request: &proto::AddTrackRequest) -> Option<MediaKind> {
@@ -54,6 +56,19 @@ pub(crate) fn normalised(mut request: proto::AddTrackRequest) -> proto::AddTrack
         layer.quality = known::<VideoQuality>(layer.quality);
     }
     request
+}
+
+/// Bytes of the longest of a request's texts.
+pub(crate) fn longest_text(request: &proto::AddTrackRequest) -> usize {
+    let codecs = &request.simulcast_codecs;
+    let layers = codecs.iter().flat_map(|codec| &codec.layers);
+    [&request.cid, &request.name, &request.stream]
+        .into_iter()
+        .chain(codecs.iter().flat_map(|codec| [&codec.cid, &codec.codec]))
+        .chain(request.layers.iter().chain(layers).map(|layer| &layer.rid))
+        .map(String::len)
+        .max()
+        .unwrap_or_default()
 }
 
 fn known<E: TryFrom<i32> + Default + Into<i32>>(value: i32) -> i32 {
@@ -172,7 +187,9 @@ pub(crate) fn complete(info: &mut proto::TrackInfo, codec: Codec, receiver: &Rec
         .map(|codec| codec.cid.clone())
         .unwrap_or_default();
     set_codec(info, &cid);
-    if let (Some(codec), Some(sdp_cid)) = (info.codecs.first_mut(), &receiver.cid) {
+    if let (Some(codec), Some(sdp_cid)) = (info.codecs.first_mut(), &receiver.cid)
+        && sdp_cid.len() <= MAX_SDP_CID_BYTES
+    {
         codec.sdp_cid.clone_from(sdp_cid);
     }
 }

@@ -369,5 +369,48 @@ fn values_of_newer_clients_do_not_reach_others() {
         .unwrap();
     assert_eq!(video.source(), proto::TrackSource::Unknown);
     assert_eq!(video.packet_trailer_features, [0, 1]);
-    assert_eq!(video.layers.len(), 3);
+    assert_eq!(video.codecs[0].layers.len(), 3);
+}
+
+#[test]
+fn a_request_has_bounded_texts_and_a_bounded_size() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    let long = "x".repeat(257);
+    let changes: [fn(&mut proto::AddTrackRequest, String); 5] = [
+        |request, text| request.name = text,
+        |request, text| request.stream = text,
+        |request, text| request.cid = text,
+        |request, text| request.simulcast_codecs[0].cid = text,
+        |request, text| request.simulcast_codecs[0].codec = text,
+    ];
+    for change in changes {
+        world.forget_all();
+        let mut request = camera();
+        change(&mut request, long.clone());
+        world.say(&alice, Request::AddTrack(request));
+        let refused = refusals(&world.seen(&alice));
+        assert_eq!(refused[0].reason(), Reason::LimitExceeded);
+    }
+    world.forget_all();
+    let mut request = camera();
+    request.layers[0].rid = "x".repeat(4096);
+    world.say(&alice, Request::AddTrack(request));
+    let refused = refusals(&world.seen(&alice));
+    assert_eq!(refused[0].reason(), Reason::LimitExceeded);
+    // The longest that is taken.
+    world.forget_all();
+    let mut request = camera();
+    request.name = "x".repeat(256);
+    request.packet_trailer_features = [0, 1, 2].repeat(300);
+    world.say(&alice, Request::AddTrack(request));
+    let seen = world.seen(&alice);
+    assert!(refusals(&seen).is_empty());
+    let Message::TrackPublished(published) = &seen[0] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(
+        published.track.as_ref().unwrap().packet_trailer_features,
+        [0, 1, 2]
+    );
 }
