@@ -14,6 +14,10 @@ use super::envelope::{Content, Envelope};
 const REPLAY_AGE: Duration = Duration::from_secs(2);
 /// ...and at most this many bytes.
 const REPLAY_BYTES: usize = 100_000;
+/// What a kept message costs besides its bytes, so that empty ones are bounded too.
+const REPLAY_OVERHEAD: usize = 64;
+/// Senders of whom a resumed receiver may say what it has; more than any room has on one server.
+const MAX_HAVE: usize = 4_096;
 /// Bytes that wait for a receiver whose channel is not open yet.
 const WAITING_BYTES: usize = 100_000;
 
@@ -189,12 +193,17 @@ impl DataRouter {
         participant: ParticipantId,
         have: &[(ParticipantSid, u32)],
     ) -> Vec<Rc<[u8]>> {
+        // The client's list, so it may be anything: one look at each entry, and the first of a sid counts.
+        let mut last_of: HashMap<&ParticipantSid, u32> = HashMap::new();
+        for (sid, last) in have.iter().take(MAX_HAVE) {
+            last_of.entry(sid).or_insert(*last);
+        }
         let mut missed: Vec<&Sent> = self
             .participants
             .iter()
             .filter(|sender| sender.participant != participant)
             .filter_map(|sender| {
-                let last = have.iter().find(|(sid, _)| *sid == sender.sid)?.1;
+                let last = *last_of.get(&sender.sid)?;
                 Some((last, self.senders.get(&sender.participant)?))
             })
             .flat_map(|(last, sender)| {
@@ -254,7 +263,7 @@ impl DataRouter {
 impl Sender {
     fn keep(&mut self, sent: Sent) {
         let at = sent.at;
-        self.replay_bytes += sent.message.len();
+        self.replay_bytes += sent.message.len() + REPLAY_OVERHEAD;
         self.replay.push_back(sent);
         self.forget_before(at.saturating_sub(REPLAY_AGE));
     }
@@ -266,7 +275,7 @@ impl Sender {
             .is_some_and(|sent| sent.at < oldest || self.replay_bytes > REPLAY_BYTES)
         {
             if let Some(sent) = self.replay.pop_front() {
-                self.replay_bytes -= sent.message.len();
+                self.replay_bytes -= sent.message.len() + REPLAY_OVERHEAD;
             }
         }
     }
@@ -455,6 +464,42 @@ mod tests {
         assert_eq!(router.missed(BOB, &have).len(), 1);
         router.forget_old(at(10_000));
         assert!(router.missed(BOB, &have).is_empty());
+    }
+
+    #[test]
+    fn a_long_list_of_what_a_receiver_has_costs_one_look_at_each() {
+        let mut router = router(|participants| {
+            for n in 0..2_000u64 {
+                participants.push(participant(ParticipantId(100 + n), &format!("guest{n}")));
+            }
+        });
+        for n in 0..2_000u64 {
+            router
+                .route(ParticipantId(100 + n), &packet(1, user()), true, at(0))
+                .unwrap();
+        }
+        let mut have = vec![(ParticipantSid::from("PA_guest7"), 0)];
+        have.extend(
+            (0..4_000).map(|n| (ParticipantSid::from(format!("PA_nobody{n}").as_str()), 0)),
+        );
+        have.push((ParticipantSid::from("PA_guest8"), 0));
+        // Contradicts the first one.
+        have.push((ParticipantSid::from("PA_guest7"), 1));
+        have.extend((0..100_000).map(|n| (ParticipantSid::from(format!("PA_no{n}").as_str()), 0)));
+        have.push((ParticipantSid::from("PA_guest9"), 0));
+        assert_eq!(router.missed(BOB, &have).len(), 2);
+    }
+
+    #[test]
+    fn empty_messages_that_are_kept_are_bounded_too() {
+        let mut router = router(|_| {});
+        for sequence in 1..=10_000 {
+            let empty = packet(sequence, Value::User(UserPacket::default()));
+            router.route(ALICE, &empty, true, at(0)).unwrap();
+        }
+        let have = [(ParticipantSid::from("PA_alice"), 0)];
+        let kept = router.missed(BOB, &have).len();
+        assert!((500..2_000).contains(&kept), "{kept}");
     }
 
     #[test]
