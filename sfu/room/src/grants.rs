@@ -68,25 +68,46 @@ impl ParticipantKind {
 #[serde(default)]
 pub struct Permissions {
     /// May receive tracks.
+    #[serde(skip_serializing_if = "is_true")]
     pub can_subscribe: bool,
     /// May publish tracks.
+    #[serde(skip_serializing_if = "is_true")]
     pub can_publish: bool,
     /// May send data messages.
+    #[serde(skip_serializing_if = "is_true")]
     pub can_publish_data: bool,
     /// If not empty, only these sources may be published.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub can_publish_sources: Vec<proto::TrackSource>,
     /// Others never hear of it.
+    #[serde(skip_serializing_if = "is_false")]
     pub hidden: bool,
     /// Records the room: others see that a recording runs.
+    #[serde(skip_serializing_if = "is_false")]
     pub recorder: bool,
     /// May change its own name, metadata and attributes.
+    #[serde(skip_serializing_if = "is_false")]
     pub can_update_metadata: bool,
     /// Is an agent.
+    #[serde(skip_serializing_if = "is_false")]
     pub agent: bool,
     /// Receives metrics packets of others.
+    #[serde(skip_serializing_if = "is_false")]
     pub can_subscribe_metrics: bool,
     /// May steer agent sessions.
+    #[serde(skip_serializing_if = "is_false")]
     pub can_manage_agent_session: bool,
+}
+
+// A snapshot holds what differs from the default, so that it holds that of many.
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_true(flag: &bool) -> bool {
+    *flag
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Default for Permissions {

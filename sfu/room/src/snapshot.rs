@@ -83,33 +83,75 @@ impl RoomSnapshot {
         Ok(snapshot)
     }
 
-    /// Leaves out what can be spared until all fits in [`MAX_SNAPSHOT_BYTES`]: first texts of participants, whose latest
-    /// tokens have them too, then what is left of the last identities.
+    /// Leaves out what can be spared until all fits in [`MAX_SNAPSHOT_BYTES`]: the largest texts of participants, whose
+    /// latest tokens have them too. What the API took away stays: permissions of more participants than one room serves
+    /// fit without the texts, and if they don't, the last identities' go.
     fn fit(&mut self) {
-        if self.fits() {
+        let mut excess = json_bytes(self).saturating_sub(MAX_SNAPSHOT_BYTES);
+        if excess == 0 {
             return;
         }
-        for overrides in self.participants.values_mut() {
-            overrides.metadata = None;
-            overrides.attributes = None;
-            overrides.name = None;
+        let mut texts: Vec<_> = self
+            .participants
+            .iter()
+            .flat_map(|(identity, overrides)| {
+                Text::ALL.map(|text| (overrides.bytes_of(text), identity.clone(), text))
+            })
+            .collect();
+        texts.sort();
+        while excess > 0
+            && let Some((bytes, identity, text)) = texts.pop()
+        {
+            if let Some(overrides) = self.participants.get_mut(&identity) {
+                overrides.drop_text(text);
+            }
+            excess = excess.saturating_sub(bytes);
         }
         self.participants
             .retain(|_, overrides| *overrides != ParticipantOverrides::default());
-        while !self.participants.is_empty() && !self.fits() {
-            let half = self.participants.len() / 2;
-            while self.participants.len() > half {
-                self.participants.pop_last();
-            }
+        let mut excess = json_bytes(self).saturating_sub(MAX_SNAPSHOT_BYTES);
+        while excess > 0
+            && let Some((_, overrides)) = self.participants.pop_last()
+        {
+            excess = excess.saturating_sub(json_bytes(&overrides));
         }
-    }
-
-    fn fits(&self) -> bool {
-        serde_json::to_vec(self).is_ok_and(|bytes| bytes.len() <= MAX_SNAPSHOT_BYTES)
     }
 }
 
+fn json_bytes(value: &impl Serialize) -> usize {
+    serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
+}
+
+/// A text of a participant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Text {
+    Name,
+    Metadata,
+    Attributes,
+}
+
+impl Text {
+    const ALL: [Self; 3] = [Self::Name, Self::Metadata, Self::Attributes];
+}
+
 impl ParticipantOverrides {
+    /// As JSON.
+    fn bytes_of(&self, text: Text) -> usize {
+        match text {
+            Text::Name => self.name.as_ref().map_or(0, json_bytes),
+            Text::Metadata => self.metadata.as_ref().map_or(0, json_bytes),
+            Text::Attributes => self.attributes.as_ref().map_or(0, json_bytes),
+        }
+    }
+
+    fn drop_text(&mut self, text: Text) {
+        match text {
+            Text::Name => self.name = None,
+            Text::Metadata => self.metadata = None,
+            Text::Attributes => self.attributes = None,
+        }
+    }
+
     /// What a token says, changed by what was changed since it was signed.
     pub(crate) fn apply_to(&self, grants: &mut Grants) {
         if let Some(permissions) = &self.permissions {

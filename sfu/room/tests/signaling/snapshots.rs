@@ -159,3 +159,81 @@ fn an_ended_room_has_no_snapshot() {
     world.input(RoomInput::End(EndReason::Moved));
     assert!(world.room.snapshot().is_none());
 }
+
+#[test]
+fn one_large_text_costs_nobody_else_anything() {
+    let mut world = World::default();
+    for index in 0..20 {
+        let identity = format!("guest {index}");
+        let client = world.join_as(&identity, |join| {
+            join.grants.permissions.can_update_metadata = true;
+        });
+        world.say(
+            &client,
+            Request::UpdateMetadata(proto::UpdateParticipantMetadata {
+                metadata: if index < 10 {
+                    "\u{1}".repeat(50_000)
+                } else {
+                    "role: guest".to_owned()
+                },
+                ..Default::default()
+            }),
+        );
+        world
+            .api(ApiRequest::UpdateParticipant(
+                proto::UpdateParticipantRequest {
+                    identity,
+                    permission: Some(proto::ParticipantPermission::default()),
+                    ..Default::default()
+                },
+            ))
+            .unwrap();
+    }
+    let snapshot = world.room.snapshot().unwrap();
+    let bytes = serde_json::to_vec(&snapshot).unwrap();
+    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
+    assert_eq!(snapshot.participants.len(), 20);
+    for (identity, overrides) in &snapshot.participants {
+        assert!(overrides.permissions.is_some(), "{identity}");
+    }
+    let kept = snapshot
+        .participants
+        .values()
+        .filter(|overrides| overrides.metadata.as_deref() == Some("role: guest"))
+        .count();
+    assert_eq!(kept, 10);
+}
+
+#[test]
+fn permissions_of_two_hundred_participants_fit_beside_their_texts() {
+    let mut world = World::default();
+    for index in 0..200 {
+        let identity = format!("guest {index}");
+        world.join(&identity);
+        world
+            .api(ApiRequest::UpdateParticipant(
+                proto::UpdateParticipantRequest {
+                    identity,
+                    name: "n".repeat(256),
+                    metadata: "m".repeat(2_000),
+                    permission: Some(proto::ParticipantPermission::default()),
+                    ..Default::default()
+                },
+            ))
+            .unwrap();
+    }
+    let snapshot = world.room.snapshot().unwrap();
+    assert_eq!(snapshot.participants.len(), 200);
+    assert!(
+        snapshot
+            .participants
+            .values()
+            .all(|overrides| overrides.permissions.is_some())
+    );
+    let texts = snapshot
+        .participants
+        .values()
+        .filter(|overrides| overrides.metadata.is_some())
+        .count();
+    assert!(texts > 50, "{texts}");
+}
