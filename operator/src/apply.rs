@@ -137,10 +137,11 @@ impl<'a> Pass<'a> {
                 self.reader.caches.pods.overlay.wrote(pod);
             }
             Action::SetAddresses { node, addresses } => {
-                self.reader
-                    .members
+                let members = &self.reader.members;
+                members
                     .set_addresses(&self.target(node)?, addresses.clone(), self.term)
                     .await?;
+                members.took_addresses(&self.key, node, addresses.clone());
             }
             Action::SetDesired { node, state } => {
                 self.reader

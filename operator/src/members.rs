@@ -229,21 +229,26 @@ impl Members {
 
     /// A member has just taken a room: until its next report this is what it would say.
     pub fn took_room(&self, pool: &PoolKey, node: &str, room: RoomReport) {
-        let mut entries = self.lock();
-        if let Some(Entry {
-            view: MemberView::Answering(report),
-            ..
-        }) = entries
-            .get_mut(pool)
-            .and_then(|members| members.get_mut(node))
-        {
+        self.amend(pool, node, |report| {
             report.rooms.retain(|known| known.name != room.name);
             report.rooms.push(room);
-        }
+        });
     }
 
     /// A member has just ended a room.
     pub fn ended_room(&self, pool: &PoolKey, node: &str, room: &str) {
+        self.amend(pool, node, |report| {
+            report.rooms.retain(|known| known.name != room);
+        });
+    }
+
+    /// A member has just taken its addresses: without this it would be told again until its next report.
+    pub fn took_addresses(&self, pool: &PoolKey, node: &str, addresses: Vec<AdvertisedAddress>) {
+        self.amend(pool, node, |report| report.addresses = addresses);
+    }
+
+    /// Changes what a member said last to what it would say now.
+    fn amend(&self, pool: &PoolKey, node: &str, change: impl FnOnce(&mut MemberReport)) {
         let mut entries = self.lock();
         if let Some(Entry {
             view: MemberView::Answering(report),
@@ -252,7 +257,7 @@ impl Members {
             .get_mut(pool)
             .and_then(|members| members.get_mut(node))
         {
-            report.rooms.retain(|known| known.name != room);
+            change(report);
         }
     }
 

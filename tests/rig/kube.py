@@ -20,10 +20,10 @@ NAMESPACE, RELEASE = "default", "plenum"
 # For values of the chart: images of tests/k8s/images.sh.
 VALUES = {
     "operator.image.repository": "local.test/plenum-operator",
-    "operator.image.tag": "1",
+    "operator.image.tag": "test",
     "operator.image.pullPolicy": "Never",
     "sfu.image.repository": "local.test/plenum-sfu",
-    "sfu.image.tag": "1",
+    "sfu.image.tag": "test",
     "sfu.image.pullPolicy": "Never",
     "redis.image": "local.test/redis:1",
     "redis.imagePullPolicy": "Never",
