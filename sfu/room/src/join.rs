@@ -13,11 +13,13 @@ use crate::{
     data::SERVER_PROTOCOL,
     leave::Farewell,
     metadata::merge_attributes,
+    pace::Pace,
     participant::{Interest, Leg, Participant, Peer, Phase, ResumeFault},
     permissions::SubscriptionPolicy,
     sids,
     snapshot::ParticipantOverrides,
     timers::TimerKind,
+    updates::PARTICIPANT_RATE,
 };
 
 /// A client that isn't active by then is removed (protocol.md 3.2).
@@ -186,6 +188,7 @@ impl Room {
                 candidates: join.candidates.clone(),
                 joined_at_unix_ms: self.unix_ms(),
                 version: 0,
+                pace: Pace::new(PARTICIPANT_RATE, self.now),
                 was_active: false,
                 peer,
                 last_negotiation: None,

@@ -198,7 +198,7 @@ impl Room {
         if announce && !participant.hidden() {
             self.participant_gone(id, last_info, reason);
         } else {
-            self.gathered.remove(&id);
+            self.forget_gathered(id);
         }
         if participant.grants.permissions.recorder {
             self.send_room_update();

@@ -23,6 +23,7 @@ mod join;
 mod leave;
 mod metadata;
 mod negotiate;
+mod pace;
 mod participant;
 mod permissions;
 mod publish;

@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 
 use crate::{
     ConnectionId, ConnectionSettings, Grants,
+    pace::Pace,
     permissions::SubscriptionPolicy,
     publish::{PendingTrack, UnmatchedReceiver},
     settings::TrackSettings,
@@ -201,6 +202,8 @@ pub(crate) struct Participant {
     pub(crate) joined_at_unix_ms: i64,
     /// Of its `ParticipantInfo`.
     pub(crate) version: u32,
+    /// Of its updates to others.
+    pub(crate) pace: Pace,
     pub(crate) was_active: bool,
     pub(crate) peer: Peer,
     /// Our last request to offer, or offer.

@@ -14,12 +14,14 @@ use rand_chacha::{ChaCha12Rng, rand_core::Rng};
 use crate::{
     ConnectionId, EndReason, JoinRefusal, RoomConfig, RoomInput, RoomOutput, SignalMessage,
     data::Nonces,
+    pace::Pace,
     participant::Participant,
     publish::Track,
     snapshot::ParticipantOverrides,
     speakers::Speaker,
     subscribe::Subscription,
     timers::{TimerKind, Timers},
+    updates::ROOM_RATE,
 };
 
 /// Random bytes that end frames which the server makes itself, so that encrypting clients can tell them apart.
@@ -59,8 +61,10 @@ pub struct Room {
     pub(crate) data_dirty: bool,
     pub(crate) nonces: Nonces,
     pub(crate) speaking: BTreeMap<ParticipantId, Speaker>,
-    /// Updates of participants that only subscribe, to be sent together.
-    pub(crate) gathered: BTreeMap<ParticipantId, proto::ParticipantInfo>,
+    /// Updates of participants that only subscribe or change too fast, to be sent together.
+    pub(crate) gathered: VecDeque<(ParticipantId, proto::ParticipantInfo)>,
+    /// Of all large updates.
+    pub(crate) pace: Pace,
     /// Who left lately, for those who resume.
     pub(crate) departed: VecDeque<(Timestamp, proto::ParticipantInfo)>,
     last_room_update: Option<Timestamp>,
@@ -113,7 +117,8 @@ impl Room {
             data_dirty: false,
             nonces: Nonces::default(),
             speaking: BTreeMap::new(),
-            gathered: BTreeMap::new(),
+            gathered: VecDeque::new(),
+            pace: Pace::new(ROOM_RATE, now),
             departed: VecDeque::new(),
             last_room_update: None,
         }

@@ -10,12 +10,29 @@ use livekit_protocol::{self as proto, signal_response::Message};
 use plenum_types::{ParticipantId, Timestamp};
 use prost::Message as _;
 
-use crate::{Room, SignalMessage, participant::Participant};
+use crate::{Room, SignalMessage, pace::Rate, participant::Participant, timers::TimerKind};
 
 /// Rooms up to this size tell everything at once: 32 x 32 messages at most.
 const SMALL_ROOM: usize = 32;
 /// How long changes of listeners are gathered in larger rooms; the reference's interval.
 const GATHER: Duration = Duration::from_secs(3);
+/// What one participant's changes may cost each of the others: a large one now and then, or a hundred small ones at once.
+/// Ten times the pace of one who types. What is beyond waits, and only the last state is told.
+pub(crate) const PARTICIPANT_RATE: Rate = Rate {
+    burst_bytes: 256 * 1024,
+    bytes_per_second: 64 * 1024,
+};
+/// What all large changes together may cost each participant: half of what may wait for a client before its connection is
+/// cut, and 2 Mbit/s.
+pub(crate) const ROOM_RATE: Rate = Rate {
+    burst_bytes: 512 * 1024,
+    bytes_per_second: 256 * 1024,
+};
+/// An update of this size and below is small: a few tracks and a name. Only its participant's rate holds it.
+const SMALL_UPDATE_BYTES: usize = 4 * 1024;
+/// How long changes of a participant are gathered that changes faster than its rate. Clients look for the participant and
+/// track of a new section for 3 s, and wait 5 s for a change that they made themselves.
+const GATHER_FAST: Duration = Duration::from_secs(1);
 /// Bytes of one update, well below what any client or proxy refuses.
 const CHUNK_BYTES: usize = 64 * 1024;
 /// How many departures are kept for those who resume; a resume that missed more sees the rest by their absence.
@@ -78,18 +95,28 @@ impl Room {
             return;
         };
         let info = self.participant_info(participant);
-        let publishes = info.is_publisher;
-        if hidden || (!publishes && self.participants.len() > SMALL_ROOM) {
+        let is_listener = !info.is_publisher && self.participants.len() > SMALL_ROOM;
+        if hidden || is_listener || !self.may_tell(id, info.encoded_len()) {
+            // It may wait for this itself.
             self.send(id, update(vec![info.clone()]));
             if !hidden {
-                self.gather(id, info);
+                self.gather(id, info, if is_listener { GATHER } else { GATHER_FAST });
             }
             return;
         }
         // An older state that still waits must not follow this one.
-        self.gathered.remove(&id);
+        self.forget_gathered(id);
         let message = SignalMessage::new(update(vec![info]));
         self.send_to_all_but(None, &message);
+    }
+
+    /// Whether a change of so many bytes may go to everyone now.
+    fn may_tell(&mut self, id: ParticipantId, bytes: usize) -> bool {
+        let now = self.now;
+        self.participants
+            .get_mut(&id)
+            .is_some_and(|participant| participant.pace.take(now, bytes))
+            && (bytes <= SMALL_UPDATE_BYTES || self.pace.take(now, bytes))
     }
 
     /// A participant is gone; `info` is its last state. It is no longer among the participants.
@@ -104,15 +131,20 @@ impl Room {
         info.state = proto::participant_info::State::Disconnected as i32;
         info.disconnect_reason = reason as i32;
         info.tracks.clear();
+        if info.encoded_len() > SMALL_UPDATE_BYTES {
+            // Whoever hears that it is gone knows them.
+            info.metadata.clear();
+            info.attributes.clear();
+        }
         self.departed.push_back((self.now, info.clone()));
         if self.departed.len() > MAX_DEPARTED {
             self.departed.pop_front();
         }
         if !publishes && self.participants.len() > SMALL_ROOM {
-            self.gather(id, info);
+            self.gather(id, info, GATHER);
             return;
         }
-        self.gathered.remove(&id);
+        self.forget_gathered(id);
         let message = SignalMessage::new(update(vec![info]));
         self.send_to_all_but(None, &message);
     }
@@ -125,21 +157,40 @@ impl Room {
         let mut info = self.participant_info(participant);
         info.state = proto::participant_info::State::Disconnected as i32;
         info.tracks.clear();
-        self.gathered.remove(&id);
+        self.forget_gathered(id);
         let message = SignalMessage::new(update(vec![info]));
         self.send_to_all_but(Some(id), &message);
     }
 
-    fn gather(&mut self, id: ParticipantId, info: proto::ParticipantInfo) {
-        use crate::timers::TimerKind;
-        self.gathered.insert(id, info);
+    fn gather(&mut self, id: ParticipantId, info: proto::ParticipantInfo, wait: Duration) {
+        match self.gathered.iter_mut().find(|(other, _)| *other == id) {
+            Some((_, waiting)) => *waiting = info,
+            None => self.gathered.push_back((id, info)),
+        }
         self.timers
-            .set_if_unset(TimerKind::Updates, self.now + GATHER);
+            .set_if_unset(TimerKind::Updates, self.now + wait);
     }
 
-    /// In the order of joining: who left under an identity comes before who joined under it.
+    pub(crate) fn forget_gathered(&mut self, id: ParticipantId) {
+        self.gathered.retain(|(other, _)| *other != id);
+    }
+
+    /// In the order of their first change: who left under an identity comes before who joined under it.
     pub(crate) fn send_gathered(&mut self) {
-        let infos = std::mem::take(&mut self.gathered).into_values().collect();
+        let now = self.now;
+        let mut infos = Vec::new();
+        while let Some((id, info)) = self.gathered.pop_front() {
+            let bytes = info.encoded_len();
+            if !self.pace.take(now, bytes) {
+                self.gathered.push_front((id, info));
+                self.timers.set(TimerKind::Updates, now + self.pace.wait());
+                break;
+            }
+            if let Some(participant) = self.participants.get_mut(&id) {
+                participant.pace.take(now, bytes);
+            }
+            infos.push(info);
+        }
         for message in updates(infos) {
             self.send_to_all_but(None, &SignalMessage::new(message));
         }

@@ -235,7 +235,7 @@ fn own_metadata_needs_permission_and_has_limits() {
     };
     world.say(&alice, request("x".to_owned()));
     assert_eq!(reason(&mut world, &alice), Some(Reason::NotAllowed));
-    world.say(&bob, request("x".repeat(512 * 1024 + 1)));
+    world.say(&bob, request("x".repeat(64_001)));
     assert_eq!(reason(&mut world, &bob), Some(Reason::LimitExceeded));
     world.say(&bob, request("x".repeat(1000)));
     assert_eq!(
@@ -349,4 +349,88 @@ fn the_shard_knows_who_may_send_data() {
     assert_eq!(last.len(), 2);
     assert!(!last[0].can_publish_data && !last[0].hidden && last[0].downlink.is_some());
     assert!(last[1].hidden);
+}
+
+fn say_metadata(world: &mut World, client: &Client, metadata: String) {
+    world.say(
+        client,
+        Request::UpdateMetadata(proto::UpdateParticipantMetadata {
+            metadata,
+            ..Default::default()
+        }),
+    );
+}
+
+fn bytes_of(world: &World, client: &Client) -> usize {
+    let messages = world.raw(client).iter();
+    messages.map(|message| message.binary().len()).sum()
+}
+
+/// May change its own metadata.
+fn writer(join: &mut plenum_room::Join) {
+    join.grants.permissions.can_update_metadata = true;
+}
+
+/// Half of what may wait for a client before it is cut.
+const HARMLESS_BYTES: usize = 512 * 1024;
+
+#[test]
+fn a_burst_of_large_metadata_does_not_fill_the_queues_of_others() {
+    let mut world = World::default();
+    let mallory = world.join_as("mallory", writer);
+    let bob = world.join("bob");
+    world.forget_all();
+    for index in 0..100 {
+        say_metadata(&mut world, &mallory, format!("{index:60000}"));
+    }
+    assert!(bytes_of(&world, &bob) < HARMLESS_BYTES);
+    // The last state arrives in time, and at a bounded rate.
+    world.take(&bob);
+    world.advance(std::time::Duration::from_secs(3));
+    let seen = updates(&world.take(&bob));
+    assert_eq!(seen.last().unwrap().metadata.trim(), "99");
+    assert!(seen.len() <= 2, "{}", seen.len());
+    // Who changes itself hears of each change at once: it waits for that.
+    let own = updates(&world.seen(&mallory)).len();
+    assert!(own >= 100, "{own}");
+}
+
+#[test]
+fn many_who_burst_at_once_do_not_fill_the_queues_of_others_either() {
+    let mut world = World::default();
+    let crowd: Vec<_> = (0..20)
+        .map(|index| world.join_as(&format!("mallory {index}"), writer))
+        .collect();
+    let bob = world.join("bob");
+    world.forget_all();
+    for round in 0..5 {
+        for client in &crowd {
+            say_metadata(&mut world, client, format!("{round:60000}"));
+        }
+    }
+    assert!(bytes_of(&world, &bob) <= 2 * HARMLESS_BYTES);
+    let mut last = std::collections::BTreeMap::new();
+    for _ in 0..20 {
+        for info in updates(&world.take(&bob)) {
+            last.insert(info.identity, info.metadata.trim().to_owned());
+        }
+        world.advance(std::time::Duration::from_secs(1));
+        assert!(bytes_of(&world, &bob) <= HARMLESS_BYTES);
+    }
+    assert_eq!(
+        last.values().filter(|metadata| *metadata == "4").count(),
+        20
+    );
+}
+
+#[test]
+fn small_changes_reach_everyone_at_once() {
+    let mut world = World::default();
+    let alice = world.join_as("alice", writer);
+    let bob = world.join("bob");
+    world.forget_all();
+    for index in 0..100 {
+        say_metadata(&mut world, &alice, format!("hand {index}"));
+    }
+    assert_eq!(updates(&world.seen(&bob)).len(), 100);
 }
