@@ -55,6 +55,8 @@ pub struct ShardStats {
     pub data_sent: u64,
     /// Data messages refused: not allowed, malformed, repeated, or the receiver too slow.
     pub data_refused: u64,
+    /// Of those, messages above their sender's rate to receivers for whom much waits.
+    pub data_over_rate: u64,
     /// Bytes that histories hold now.
     pub history_bytes: usize,
     /// Transports now.

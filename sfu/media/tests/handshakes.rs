@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use livekit_protocol::{DataPacket, UserPacket, data_packet::Value};
 use plenum_media::{Budgets, Run, Shard, ShardConfig, TransmitSink, Transmitted};
@@ -28,6 +28,10 @@ struct Peer {
     address: SocketAddr,
     received: Vec<(DataChannel, DataPacket)>,
     open: Vec<DataChannel>,
+    /// Bytes that its downlink carries in a step of [`World::run`].
+    link: usize,
+    /// What its downlink has not carried yet.
+    queued: VecDeque<Vec<u8>>,
 }
 
 struct World {
@@ -55,6 +59,47 @@ fn credentials(name: &str) -> IceCredentials {
     IceCredentials {
         ufrag: name.into(),
         pwd: format!("a-long-password-of-{name}"),
+    }
+}
+
+impl Peer {
+    /// Takes what its downlink carries in this step; `false` if there was nothing.
+    fn receive(&mut self, now: Timestamp) -> bool {
+        let path = Path::Udp {
+            local: self.address,
+            remote: SERVER.parse().unwrap(),
+        };
+        let mut received = false;
+        while let Some(left) = self
+            .queued
+            .front()
+            .and_then(|datagram| self.link.checked_sub(datagram.len()))
+        {
+            let datagram = self.queued.pop_front().unwrap();
+            if self.link < usize::MAX {
+                self.link = left;
+            }
+            received = true;
+            match plenum_transport::classify(&datagram) {
+                plenum_transport::DatagramKind::Dtls => {
+                    self.transport.handle_dtls(path, &datagram, now);
+                }
+                plenum_transport::DatagramKind::Stun => {
+                    self.transport.handle_stun(path, &datagram, now);
+                }
+                _ => {}
+            }
+        }
+        while let Some(event) = self.transport.poll_event() {
+            match event {
+                TransportEvent::Data { channel, payload } => self
+                    .received
+                    .push((channel, DataPacket::decode(payload.as_slice()).unwrap())),
+                TransportEvent::ChannelOpen(channel) => self.open.push(channel),
+                _ => {}
+            }
+        }
+        received
     }
 }
 
@@ -162,8 +207,37 @@ impl World {
             address,
             received: Vec::new(),
             open: Vec::new(),
+            link: usize::MAX,
+            queued: VecDeque::new(),
         });
         place
+    }
+
+    /// Every now and then clients check their paths.
+    fn check_paths(&mut self, step: u32) {
+        if !step.is_multiple_of(400) {
+            return;
+        }
+        for id in 1..=self.peers.len() as u64 {
+            let server = credentials(&format!("0000server{id:06}"));
+            let client = credentials(&format!("client{id:04}"));
+            let address = self.peers[id as usize - 1].address;
+            self.shard.handle_datagram(
+                self.now,
+                SERVER.parse().unwrap(),
+                address,
+                &mut Self::check(id, &server, &client.ufrag),
+            );
+            let path = Path::Udp {
+                local: address,
+                remote: SERVER.parse().unwrap(),
+            };
+            self.peers[id as usize - 1].transport.handle_stun(
+                path,
+                &Self::check(id, &client, &server.ufrag),
+                self.now,
+            );
+        }
     }
 
     fn run(&mut self, millis: u64) {
@@ -194,32 +268,12 @@ impl World {
             let mut wire = Wire::default();
             self.shard.flush(self.now, self.wall, &mut wire);
             for (to, datagram) in wire.0 {
-                idle = false;
-                let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == to) else {
-                    continue;
-                };
-                let path = Path::Udp {
-                    local: to,
-                    remote: server,
-                };
-                match plenum_transport::classify(&datagram) {
-                    plenum_transport::DatagramKind::Dtls => {
-                        peer.transport.handle_dtls(path, &datagram, self.now);
-                    }
-                    plenum_transport::DatagramKind::Stun => {
-                        peer.transport.handle_stun(path, &datagram, self.now);
-                    }
-                    _ => {}
+                if let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == to) {
+                    peer.queued.push_back(datagram);
                 }
-                while let Some(event) = peer.transport.poll_event() {
-                    match event {
-                        TransportEvent::Data { channel, payload } => peer
-                            .received
-                            .push((channel, DataPacket::decode(payload.as_slice()).unwrap())),
-                        TransportEvent::ChannelOpen(channel) => peer.open.push(channel),
-                        _ => {}
-                    }
-                }
+            }
+            for peer in &mut self.peers {
+                idle &= !peer.receive(self.now);
             }
             while let Some(event) = self.shard.poll_event() {
                 self.events.push(event.event);
@@ -353,4 +407,51 @@ fn a_closed_transport_says_goodbye() {
     world.exchange();
     assert!(world.peers[alice].transport.is_closed());
     assert_eq!(world.shard.stats().transports, 0);
+}
+
+#[test]
+fn a_flood_of_reliable_data_costs_slow_receivers_neither_connection_nor_messages_of_others() {
+    let mut world = World::new();
+    let (alice, bob, carol) = (world.join(), world.join(), world.join());
+    world.set_policy(1);
+    world.run(1_000);
+    let mut sequence = 0;
+    for step in 0..2_000 {
+        // Bob has 10 Mbit/s; Alice sends 20, Carol speaks ten times a second.
+        world.peers[bob].link = 6_250;
+        for _ in 0..4 {
+            sequence += 1;
+            world.send(alice, DataChannel::Reliable, sequence);
+        }
+        if step.is_multiple_of(20) {
+            world.send(carol, DataChannel::Reliable, step / 20 + 1);
+        }
+        world.run(5);
+        world.check_paths(step);
+    }
+    world.peers[bob].link = usize::MAX;
+    world.run(2_000);
+    let lost = world
+        .events
+        .iter()
+        .any(|event| matches!(event, ShardEvent::DataOverflow { .. }));
+    assert!(!lost, "nobody starts over");
+    let count = |at: usize, from: &str| {
+        let from = |packet: &DataPacket| packet.participant_identity == from;
+        let received = world.peers[at].received.iter();
+        received.filter(|(_, packet)| from(packet)).count()
+    };
+    assert_eq!(count(bob, "client-3"), 100, "Carol is heard");
+    assert_eq!(
+        count(carol, "client-1"),
+        8_000,
+        "who can take the flood gets it"
+    );
+    let got = count(bob, "client-1");
+    assert!(
+        (3_000..5_000).contains(&got),
+        "{got} is not what Bob's link carries"
+    );
+    let stats = world.shard.stats();
+    assert_eq!(stats.data_over_rate, 8_000 - got as u64);
 }

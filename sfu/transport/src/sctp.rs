@@ -224,6 +224,11 @@ impl Sctp {
         Ok(())
     }
 
+    /// Bytes that wait on a channel.
+    pub(crate) const fn waiting(&self, channel: DataChannel) -> usize {
+        self.queue.waiting(channel)
+    }
+
     /// Lossy messages dropped for lack of room.
     pub(crate) const fn dropped(&self) -> u64 {
         self.queue.dropped()

@@ -111,6 +111,15 @@ impl SendQueue {
         }
     }
 
+    /// Bytes that wait on a channel.
+    pub(crate) const fn waiting(&self, channel: DataChannel) -> usize {
+        match channel {
+            DataChannel::Reliable => self.reliable.bytes,
+            DataChannel::Lossy => self.lossy.bytes,
+            DataChannel::DataTrack => self.data_track.bytes,
+        }
+    }
+
     const fn fifo(&mut self, channel: DataChannel) -> &mut Fifo {
         match channel {
             DataChannel::Reliable => &mut self.reliable,

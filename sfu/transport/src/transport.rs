@@ -284,6 +284,12 @@ impl Transport {
         self.sctp.as_ref().map_or(0, |sctp| sctp.dropped())
     }
 
+    /// Bytes of messages that wait for the client on a channel, besides what SCTP has taken.
+    #[must_use]
+    pub fn data_waiting(&self, channel: DataChannel) -> usize {
+        self.sctp.as_ref().map_or(0, |sctp| sctp.waiting(channel))
+    }
+
     /// Queues a message. A full lossy channel drops its oldest message instead of failing, and counts it.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Data messages between participants: the Shard reads only the envelope.
 
 mod envelope;
+mod rate;
 mod router;
 mod shard;
 

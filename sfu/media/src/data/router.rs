@@ -8,7 +8,10 @@ use plenum_types::{
     TransportId,
 };
 
-use super::envelope::{Content, Envelope};
+use super::{
+    envelope::{Content, Envelope},
+    rate::SenderRate,
+};
 
 /// Reliable messages of a sender that are kept for receivers that resume: for this long...
 const REPLAY_AGE: Duration = Duration::from_secs(2);
@@ -61,6 +64,8 @@ pub(crate) struct Delivery {
     pub(crate) to: Rc<[ParticipantId]>,
     /// The sender's last sequence, if the message moved it.
     pub(crate) progress: Option<u32>,
+    /// The sender keeps its rate: see [`super::rate`].
+    pub(crate) within_rate: bool,
 }
 
 /// Data routing of one room.
@@ -71,6 +76,7 @@ pub(crate) struct DataRouter {
     /// Where each one is in `participants`.
     places: HashMap<ParticipantId, usize>,
     senders: HashMap<ParticipantId, Sender>,
+    rates: HashMap<ParticipantId, SenderRate>,
     waiting: HashMap<ParticipantId, Waiting>,
 }
 
@@ -89,6 +95,7 @@ impl DataRouter {
             .map(|(place, participant)| (participant.participant, place))
             .collect();
         self.senders.retain(|id, _| self.places.contains_key(id));
+        self.rates.retain(|id, _| self.places.contains_key(id));
         self.waiting.retain(|id, _| self.places.contains_key(id));
     }
 
@@ -156,6 +163,11 @@ impl DataRouter {
             .map(|receiver| receiver.participant)
             .collect();
         let message: Rc<[u8]> = envelope.rewrite(identity, sid).into();
+        let within_rate = self
+            .rates
+            .entry(from)
+            .or_insert_with(|| SenderRate::new(now))
+            .take(message.len(), now);
         let mut progress = None;
         if sequence > 0 {
             let sender = self.senders.entry(from).or_default();
@@ -172,6 +184,7 @@ impl DataRouter {
             message,
             to,
             progress,
+            within_rate,
         })
     }
 

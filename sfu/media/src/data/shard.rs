@@ -7,6 +7,7 @@ use plenum_types::{
     DataAudience, DataChannel, ParticipantId, ParticipantSid, ShardEvent, Timestamp,
 };
 
+use super::rate::spare;
 use crate::{
     keys::{RoomKey, TransportKey},
     shard::Shard,
@@ -51,6 +52,11 @@ impl Shard {
             );
         }
         for to in delivery.to.iter() {
+            if !delivery.within_rate && !self.has_spare_room(room_key, *to, channel) {
+                self.stats.data_over_rate += 1;
+                self.stats.data_refused += 1;
+                continue;
+            }
             self.deliver(now, room_key, *to, channel, &delivery.message);
         }
     }
@@ -132,6 +138,17 @@ impl Shard {
         for message in room.data.take_waiting(participant) {
             self.deliver(now, room_key, participant, DataChannel::Reliable, &message);
         }
+    }
+
+    /// A receiver's channel is open and little waits on it.
+    fn has_spare_room(&self, room: RoomKey, to: ParticipantId, channel: DataChannel) -> bool {
+        self.rooms
+            .get(room.index())
+            .filter(|room| !room.data.is_waiting(to))
+            .and_then(|room| room.data.downlink(to))
+            .and_then(|id| self.transports.find(room, id))
+            .and_then(|key| self.transports.get(key))
+            .is_some_and(|entry| entry.transport.data_waiting(channel) <= spare(channel))
     }
 
     fn deliver(
