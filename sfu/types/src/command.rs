@@ -99,7 +99,7 @@ pub enum ShardCommand {
     UpdateSubscription {
         /// Which one.
         subscription: SubscriptionId,
-        /// Replaces all parameters; the SSRCs may not change.
+        /// Replaces all parameters; the SSRC of media may not change, that of retransmissions may come and go.
         sender: SenderParams,
     },
     /// Stops forwarding.
