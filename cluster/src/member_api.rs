@@ -230,7 +230,8 @@ pub struct Pong {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
-    /// One of a fixed list: `StaleTerm`, `Draining`, `NotHome`, `AtCapacity`, `DirectoryUnavailable`, `Closed`.
+    /// One of a fixed list: `StaleTerm`, `Draining`, `NotHome`, `AtCapacity`, `DirectoryUnavailable`, `Closed`, `NameTaken`,
+    /// `InvalidSpec`, `BadAddresses`, `NotServing`.
     pub reason: String,
     /// Names the thing, the limit and the mend.
     pub message: String,

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import urllib.request
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from .balancer import Balancer
 from .paths import ROOT
-from .process import Process, free_port, http_status, wait_for
+from .process import Process, free_port, wait_for
 from .server import Server
 
 CLUSTER_SECRET = "the secret that members show each other in tests"
@@ -63,8 +64,8 @@ class Pool:
         return self
 
     def start_nginx(self) -> "Nginx":
-        self.nginx = Nginx(self.members).start()
-        return self.nginx
+        self.nginx = Nginx(self.members)
+        return self.nginx.start()
 
     def home(self, room: str) -> Server:
         """The member that serves the room, by what the members say themselves."""
@@ -79,6 +80,13 @@ class Pool:
                 if any(one["name"] == room for one in json.load(answer)["rooms"]):
                     return member
         raise AssertionError(f"no member serves {room}")
+
+    def serves(self, room: str) -> bool:
+        """Whether some member is the room's home."""
+        try:
+            return bool(self.home(room))
+        except AssertionError:
+            return False
 
     def balancer(self, first: Server) -> Balancer:
         """For a client whose edge is to be `first` as long as that one lives."""
@@ -97,6 +105,11 @@ class Pool:
         if self.nginx:
             self.nginx.stop()
         self.redis.kill()
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Nginx:
@@ -128,12 +141,13 @@ class Nginx:
         config = self.folder / "nginx.conf"
         config.write_text("daemon off;\n" + text)
         self.process = Process("nginx", ["nginx", "-p", str(self.folder), "-c", str(config)])
-        wait_for(lambda: http_status(f"http://127.0.0.1:{self.plain}/") is not None or not self.process.running(), 10, "nginx")
+        wait_for(lambda: accepts(self.plain) or not self.process.running(), 10, "nginx")
         assert self.process.running(), self.process.tail()
         return self
 
     def stop(self) -> None:
-        self.process.signal(signal.SIGTERM)
-        self.process.child.wait(10)
+        if self.process and self.process.running():
+            self.process.signal(signal.SIGTERM)
+            self.process.child.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
 

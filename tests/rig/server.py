@@ -50,6 +50,10 @@ class Server:
 
         wait_for(answered, seconds, f"{self.name} to be ready")
 
+    def ready(self) -> bool:
+        """Whether it takes clients now."""
+        return http_status(f"{self.http}/health/ready") == 200
+
     def stop(self) -> None:
         if self.process:
             self.process.stop()

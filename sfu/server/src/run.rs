@@ -278,7 +278,7 @@ fn join_pool(
         PeerClient::new(cluster.secret.clone()).context("the client for pings can't be made")?;
     let settings = MembershipConfig {
         node,
-        internal_address: cluster.internal_address.clone(),
+        internal_address: cluster.internal_endpoint(),
         seeds: cluster.peers.clone(),
         capacity: Capacity {
             rooms: config.room.max_rooms,
@@ -307,8 +307,8 @@ fn listen_internal(cluster: &config::ClusterConfig) -> anyhow::Result<Option<Tcp
     if cluster.internal_address.is_empty() {
         return Ok(None);
     }
-    let address = cluster.internal_address.as_str();
-    let listener = TcpListener::bind(address).with_context(|| {
+    let address = cluster.internal_endpoint();
+    let listener = TcpListener::bind(address.as_str()).with_context(|| {
         format!(
             "cluster.internal_address {address:?} (PLENUM_INTERNAL_ADDRESS) can't be bound; it reads ip:port, for IPv6 [ip]:port, \
              with an address of this machine"

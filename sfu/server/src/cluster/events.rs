@@ -76,7 +76,7 @@ impl Cluster {
                 tracing::warn!(room = %room.escaped(), home = %to.holder.node, "another member is the home of a room that was here");
                 tokio::spawn(async move {
                     let name: RoomName = room.name().into();
-                    cluster.rooms.end(&name, EndReason::Fenced).await;
+                    cluster.rooms.let_go(&name).await;
                 });
             }
             Event::MemberDead { dead, evidence } => {

@@ -180,6 +180,19 @@ impl Default for ClusterConfig {
     }
 }
 
+impl ClusterConfig {
+    /// The internal address as others use it: an IPv6 address with a port gets its brackets if it came without, as it does
+    /// from a pod's IP and `:port`.
+    #[must_use]
+    pub fn internal_endpoint(&self) -> String {
+        let text = self.internal_address.trim();
+        match text.rsplit_once(':') {
+            Some((ip, port)) if ip.parse::<Ipv6Addr>().is_ok() => format!("[{ip}]:{port}"),
+            _ => text.to_owned(),
+        }
+    }
+}
+
 /// Key of dev mode, known to everyone.
 pub const DEV_KEY: &str = "devkey";
 /// Secret of [`DEV_KEY`].
@@ -225,6 +238,12 @@ impl Config {
                 self.rtc.shards, self.rtc.min_port, self.rtc.max_port
             ));
         }
+        if !self.cluster.internal_address.is_empty() && self.cluster.secret.0.is_empty() {
+            return wrong(
+                "cluster.secret: needed with cluster.internal_address, it guards the internal port; set it or PLENUM_CLUSTER_SECRET"
+                    .to_owned(),
+            );
+        }
         if !self.cluster.redis_url.0.is_empty() {
             if self.cluster.internal_address.is_empty() {
                 return wrong(
@@ -240,5 +259,26 @@ impl Config {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pods_ipv6_address_gets_its_brackets() {
+        for (text, expected) in [
+            ("10.0.0.7:7882", "10.0.0.7:7882"),
+            ("fd00::7:7882", "[fd00::7]:7882"),
+            ("[fd00::7]:7882", "[fd00::7]:7882"),
+            ("sfu-0:7882", "sfu-0:7882"),
+        ] {
+            let config = ClusterConfig {
+                internal_address: text.to_owned(),
+                ..ClusterConfig::default()
+            };
+            assert_eq!(config.internal_endpoint(), expected);
+        }
     }
 }

@@ -86,7 +86,7 @@ pub async fn open(
         let welcome: Welcome = serde_json::from_slice(&welcome)
             .map_err(|error| WsError::Io(io::Error::other(error)))?;
         let first = match welcome {
-            Welcome::Welcome => next_data(&mut socket).await?,
+            Welcome::LetIn => next_data(&mut socket).await?,
             _ => Bytes::new(),
         };
         Ok::<_, WsError>((welcome, first))
@@ -95,7 +95,7 @@ pub async fn open(
     .map_err(|_| PeerError::Timeout)?
     .map_err(|error| read_ws_error(&error))?;
     match welcome {
-        Welcome::Welcome => {}
+        Welcome::LetIn => {}
         Welcome::NotHome(why) => return Err(HopError::NotHome(why)),
         Welcome::NoRoom => return Err(HopError::Refused(JoinError::NoRoom)),
         Welcome::Malformed(why) => return Err(HopError::Refused(JoinError::Malformed(why))),

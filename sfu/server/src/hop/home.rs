@@ -54,7 +54,7 @@ async fn welcome(cluster: Arc<Cluster>, mut session: Session, mut stream: Aggreg
         }
     };
     let (answer, connection) = match let_in(&cluster, &hello).await {
-        Ok(connection) => (Welcome::Welcome, Some(connection)),
+        Ok(connection) => (Welcome::LetIn, Some(connection)),
         Err(refusal) => (refusal, None),
     };
     let Ok(text) = serde_json::to_string(&answer) else {

@@ -22,12 +22,12 @@ pub(super) struct Hello {
     pub(super) context: JoinContext,
 }
 
-/// The home's answer, as JSON text. After `Welcome` the room's first frame follows.
+/// The home's answer, as JSON text. After `LetIn` the room's first frame follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Welcome {
     /// The client is in.
-    Welcome,
+    LetIn,
     /// Locate the room again.
     NotHome(String),
     /// 404

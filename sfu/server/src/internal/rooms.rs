@@ -8,8 +8,8 @@ use actix_web::{
     web::{Bytes, Data, Json, Path},
 };
 use plenum_cluster::{
-    DirectoryError, RoomKey,
-    directory::SpecStored,
+    DirectoryError, IdError, RoomKey,
+    directory::{EndReason as ClaimEnd, SpecStored},
     member_api::{EndRoom, MemberState, PutRoom, RoomReport},
     membership::{CallError, Located},
 };
@@ -23,8 +23,12 @@ use crate::{
 };
 
 /// The room in the path, which actix has unescaped.
-fn key_in(path: &str) -> Result<RoomKey, HttpResponse> {
-    RoomKey::new(path).map_err(|error| HttpResponse::BadRequest().body(error.to_string()))
+fn key_in(path: &str) -> Result<RoomKey, IdError> {
+    RoomKey::new(path)
+}
+
+fn bad_name(error: &IdError) -> HttpResponse {
+    HttpResponse::BadRequest().body(error.to_string())
 }
 
 fn ending() -> HttpResponse {
@@ -49,7 +53,7 @@ pub(super) async fn put(
 ) -> HttpResponse {
     let key = match key_in(&path) {
         Ok(key) => key,
-        Err(response) => return response,
+        Err(error) => return bad_name(&error),
     };
     if let Err(stale) = cluster.desired.check_term(body.term) {
         return refuse(StatusCode::CONFLICT, "StaleTerm", stale.to_string());
@@ -96,7 +100,10 @@ async fn put_room(
     }
     cluster.keep_spec(key, &put.spec);
     if put.spec.closed {
-        cluster.rooms.end(&name, EndReason::Deleted).await;
+        cluster
+            .rooms
+            .end(&name, EndReason::Deleted, ClaimEnd::Closed)
+            .await;
         return Err((
             StatusCode::CONFLICT,
             "Closed",
@@ -191,7 +198,7 @@ fn open_error(error: &OpenError) -> NotPut {
 pub(super) async fn end(cluster: Data<Cluster>, path: Path<String>, body: Bytes) -> HttpResponse {
     let key = match key_in(&path) {
         Ok(key) => key,
-        Err(response) => return response,
+        Err(error) => return bad_name(&error),
     };
     // Read by hand: a DELETE with a body is unusual enough for its content type to get lost.
     let body: EndRoom = match serde_json::from_slice(&body) {
@@ -204,7 +211,9 @@ pub(super) async fn end(cluster: Data<Cluster>, path: Path<String>, body: Bytes)
     let task = cluster.clone().into_inner();
     let done = cluster.on_rooms_runtime(async move {
         task.remove_spec(&key).await;
-        task.rooms.end(&key.name().into(), EndReason::Deleted).await;
+        task.rooms
+            .end(&key.name().into(), EndReason::Deleted, ClaimEnd::Closed)
+            .await;
     });
     match done.await {
         Some(()) => HttpResponse::NoContent().finish(),
@@ -219,7 +228,7 @@ pub(super) async fn prepare_move(
 ) -> HttpResponse {
     let key = match key_in(&path) {
         Ok(key) => key,
-        Err(response) => return response,
+        Err(error) => return bad_name(&error),
     };
     match cluster.prepare_move(&key, body.into_inner().snapshot) {
         Ok(()) => HttpResponse::NoContent().finish(),
@@ -234,7 +243,7 @@ pub(super) async fn finish_move(
 ) -> HttpResponse {
     let key = match key_in(&path) {
         Ok(key) => key,
-        Err(response) => return response,
+        Err(error) => return bad_name(&error),
     };
     let task = cluster.clone().into_inner();
     let done = cluster.on_rooms_runtime(async move { task.finish_move(&key, body.epoch).await });

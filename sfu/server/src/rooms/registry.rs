@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use livekit_protocol as proto;
-use plenum_cluster::Membership;
+use plenum_cluster::{Membership, directory::EndReason as ClaimEnd};
 use plenum_engine::{Clock, Engine, ShardHealth, ShardNews};
 use plenum_room::{
     ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive, RoomInput,
@@ -240,12 +240,18 @@ impl Rooms {
         moved.await.unwrap_or(Err(MoveError::NotHere))
     }
 
-    /// Ends one room, if it is here.
-    pub async fn end(&self, name: &RoomName, reason: EndReason) {
+    /// Ends one room, if it is here. `recorded` is what its claim's end says for a day.
+    pub async fn end(&self, name: &RoomName, reason: EndReason, recorded: ClaimEnd) {
         if let Some(room) = self.find(name).await {
-            let _ = room
-                .messages
-                .send(RoomMessage::Input(Box::new(RoomInput::End(reason))));
+            let _ = room.messages.send(RoomMessage::End(reason, recorded));
+        }
+    }
+
+    /// Lets go of a room that lives elsewhere now.
+    pub async fn let_go(&self, name: &RoomName) {
+        if let Some(room) = self.find(name).await {
+            let end = RoomInput::End(EndReason::Fenced);
+            let _ = room.messages.send(RoomMessage::Input(Box::new(end)));
         }
     }
 

@@ -45,6 +45,8 @@ pub(super) enum RoomMessage {
         oneshot::Sender<Result<ApiResponse, ApiError>>,
     ),
     Input(Box<RoomInput>),
+    /// It ends, and its claim's end says this.
+    End(EndReason, directory::EndReason),
     /// Another member is to become the room's home.
     Move(Mover, oneshot::Sender<Result<(), MoveError>>),
 }
@@ -87,6 +89,8 @@ pub(super) struct RoomTask {
     save_at: Option<Timestamp>,
     /// The snapshot that is being stored: one at a time, so that none overtakes a later one.
     saving: Option<JoinHandle<()>>,
+    /// Why its claim ends, if the reason of the room's end does not say it.
+    recorded: Option<directory::EndReason>,
     /// Reused between inputs.
     outputs: Vec<RoomOutput>,
     /// Inputs that came out of carrying out outputs.
@@ -125,6 +129,7 @@ impl RoomTask {
             next_call: 0,
             save_at: None,
             saving: None,
+            recorded: None,
             outputs: Vec::new(),
             pending: Vec::new(),
         }
@@ -242,6 +247,10 @@ impl RoomTask {
                 self.input(RoomInput::Api { call, request }).await
             }
             RoomMessage::Input(input) => self.input(*input).await,
+            RoomMessage::End(reason, recorded) => {
+                self.recorded = Some(recorded);
+                self.input(RoomInput::End(reason)).await
+            }
             RoomMessage::Move(mover, done) => {
                 let moved = self.move_out(mover).await;
                 let leaves = moved.is_ok();
@@ -488,7 +497,9 @@ impl RoomTask {
         // A room without a reason panicked: its sockets are cut, its clients resume and are told to join anew.
         self.clients.clear();
         let why = match reason {
-            Some(EndReason::Deleted) => Some(directory::EndReason::EndedByApi),
+            Some(EndReason::Deleted) => {
+                Some(self.recorded.unwrap_or(directory::EndReason::EndedByApi))
+            }
             Some(EndReason::Closed) => Some(directory::EndReason::Expired),
             Some(EndReason::Moved | EndReason::Fenced | EndReason::Shutdown) | None => None,
         };

@@ -8,7 +8,7 @@ use plenum_room::ConnectionId;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::OutboxReader;
+use super::{OutboxReader, parts};
 
 /// What one participant may have waiting in its room's inbox, KiB: twice the largest message, so that one can be read
 /// while another is handled.
@@ -61,8 +61,11 @@ enum Destination {
 /// Why a frame did not reach the room: the connection is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Not a `livekit.SignalRequest`.
-    #[error("the frame is not a livekit.SignalRequest")]
+    /// Not a `livekit.SignalRequest`, or one of too many parts.
+    #[error(
+        "the frame is not a livekit.SignalRequest of at most {} parts",
+        parts::MAX_PARTS
+    )]
     Malformed,
     /// The room has ended.
     #[error("the room has ended")]
@@ -94,6 +97,7 @@ impl FrameSink {
     /// # Errors
     /// See [`FrameError`].
     pub async fn send(&self, frame: &Bytes) -> Result<(), FrameError> {
+        let parts = parts::of_protobuf(frame).ok_or(FrameError::Malformed)?;
         let request =
             proto::SignalRequest::decode(frame.as_ref()).map_err(|_| FrameError::Malformed)?;
         if request.message.is_none() {
@@ -110,7 +114,8 @@ impl FrameSink {
                 quota,
             } => (*connection, inbox, quota),
         };
-        let kib = u32::try_from(frame.len() / 1024 + 1).unwrap_or(u32::MAX);
+        let bytes = frame.len().max(parts * parts::PART_BYTES);
+        let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
         let quota = quota
             .clone()
             .acquire_many_owned(kib.clamp(MIN_COST_KIB, QUOTA_KIB))
@@ -160,6 +165,32 @@ mod tests {
         assert!(sink.send(&mute()).now_or_never().is_none());
         drop(room.recv().await);
         assert!(sink.send(&mute()).now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_frame_that_decodes_to_hundreds_of_megabytes_is_malformed() {
+        let (inbox, mut room) = mpsc::unbounded_channel();
+        let sink = FrameSink::new(ConnectionId(1), inbox);
+        let bomb = |tracks| -> Bytes {
+            proto::SignalRequest {
+                message: Some(proto::signal_request::Message::SyncState(
+                    proto::SyncState {
+                        publish_tracks: vec![Default::default(); tracks],
+                        ..Default::default()
+                    },
+                )),
+            }
+            .encode_to_vec()
+            .into()
+        };
+        assert_eq!(
+            sink.send(&bomb(1_000_000)).await,
+            Err(FrameError::Malformed)
+        );
+        // What it takes once it is decoded counts, not its 20 KB.
+        sink.send(&bomb(10_000)).await.unwrap();
+        assert!(sink.send(&bomb(10_000)).now_or_never().is_none());
+        drop(room.recv().await);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use plenum_types::RoomName;
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
+use super::parts;
 use crate::auth::{Claims, Keys, TokenError};
 
 /// One peer connection or two, as the path says.
@@ -33,6 +34,7 @@ pub struct JoinContext {
     /// By the path.
     pub version: SignalVersion,
     /// What the client asks for; `/rtc` parameters are read into the same message.
+    #[serde(with = "as_protobuf")]
     pub request: proto::JoinRequest,
 }
 
@@ -162,7 +164,33 @@ fn unwrap_join_request(text: &str) -> Result<proto::JoinRequest, JoinError> {
             "more than {MAX_JOIN_REQUEST} bytes after decompression"
         )));
     }
+    if parts::of_protobuf(&inner).is_none() {
+        return Err(malformed(&format!("more than {} parts", parts::MAX_PARTS)));
+    }
     proto::JoinRequest::decode(inner.as_slice()).map_err(|_| malformed("not a livekit.JoinRequest"))
+}
+
+/// A request on a hop: its protobuf in base64, since JSON has no names for values of newer clients.
+mod as_protobuf {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use livekit_protocol as proto;
+    use prost::Message as _;
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(super) fn serialize<S: Serializer>(
+        request: &proto::JoinRequest,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(request.encode_to_vec()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<proto::JoinRequest, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = STANDARD.decode(text).map_err(D::Error::custom)?;
+        proto::JoinRequest::decode(bytes.as_slice()).map_err(D::Error::custom)
+    }
 }
 
 /// The query of `/rtc` (protocol.md 1.3).
@@ -369,7 +397,13 @@ mod tests {
     fn bombs_and_nonsense_are_malformed() {
         use proto::wrapped_join_request::Compression;
         let bomb = wrap(Compression::Gzip, gzip(&vec![0; 3 * 1024 * 1024]));
-        for wrapped in [bomb.as_str(), "%%%", "AAAA"] {
+        // Less than 1 MiB, and 150 MB once it is decoded.
+        let swelling = proto::JoinRequest {
+            add_track_requests: vec![Default::default(); 400_000],
+            ..Default::default()
+        };
+        let swelling = wrap(Compression::Gzip, gzip(&swelling.encode_to_vec()));
+        for wrapped in [bomb.as_str(), swelling.as_str(), "%%%", "AAAA"] {
             assert!(
                 matches!(
                     read(
@@ -386,7 +420,12 @@ mod tests {
 
     #[test]
     fn a_context_survives_the_hop() {
-        let context = read(SignalVersion::V0, &token(|_| ()), &[("sdk", "go")]).unwrap();
+        let mut context = read(SignalVersion::V0, &token(|_| ()), &[("sdk", "go")]).unwrap();
+        // Of a newer client.
+        if let Some(client) = &mut context.request.client_info {
+            client.sdk = 4711;
+            client.capabilities = vec![1, 99];
+        }
         let carried = serde_json::to_string(&context).unwrap();
         assert_eq!(
             serde_json::from_str::<JoinContext>(&carried).unwrap(),

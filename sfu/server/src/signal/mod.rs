@@ -7,6 +7,7 @@
 mod connection;
 mod join;
 mod outbox;
+mod parts;
 pub mod socket;
 
 pub use connection::{Connection, FrameError, FrameSink, Inbound, Quota};

@@ -19,7 +19,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Connection, FrameError, OutboxReader, Outgoing};
+use super::{Connection, FrameError, OutboxReader, Outgoing, parts};
 
 /// Largest message of a client (protocol.md 1.1). An SDP of 100 sections has 400 KB.
 pub const MAX_MESSAGE: usize = 2 * 1024 * 1024;
@@ -39,6 +39,8 @@ const ANSWERS: usize = 16;
 const PING_TAG: &[u8] = &[0x70];
 /// First bytes of an encoded `SignalRequest` that is a `ping_req` (field 16, length-delimited).
 const PING_REQ_TAG: &[u8] = &[0x82, 0x01];
+/// Longer than any ping: what begins like one and is longer goes the way of all messages.
+const MAX_PING_BYTES: usize = 64;
 
 /// Why a socket's service ended, for log and metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +142,9 @@ async fn read(
             }
             Ok(Some(Ok(AggregatedMessage::Text(text)))) => {
                 json.store(true, Ordering::Relaxed);
+                if parts::of_json(&text).is_none() {
+                    return SocketEnd::Malformed;
+                }
                 match serde_json::from_str::<proto::SignalRequest>(&text) {
                     Ok(request) => request.encode_to_vec().into(),
                     Err(_) => return SocketEnd::Malformed,
@@ -171,7 +176,8 @@ fn keep_alive(
     clock: &Clock,
     now: Timestamp,
 ) -> Option<proto::signal_response::Message> {
-    if !frame.starts_with(PING_TAG) && !frame.starts_with(PING_REQ_TAG) {
+    let is_ping = frame.starts_with(PING_TAG) || frame.starts_with(PING_REQ_TAG);
+    if !is_ping || frame.len() > MAX_PING_BYTES {
         return None;
     }
     let now = clock.wall().unix_millis(now);
@@ -232,14 +238,23 @@ impl Writer {
 
     async fn frame(&mut self, frame: Bytes) -> Result<(), SocketEnd> {
         if self.json.load(Ordering::Relaxed) {
-            let text = proto::SignalResponse::decode(frame.as_ref())
-                .ok()
-                .and_then(|response| serde_json::to_string(&response).ok())
-                .unwrap_or_default();
+            let Some(text) = json(&frame) else {
+                return Ok(());
+            };
             return bounded(self.session.text(text)).await;
         }
         bounded(self.session.binary(frame)).await
     }
+}
+
+/// `None` if the message has a value that JSON has no name for: a client can do without it, and not with an empty frame.
+fn json(frame: &[u8]) -> Option<String> {
+    let response = proto::SignalResponse::decode(frame)
+        .inspect_err(|error| tracing::error!(%error, "the room sends no livekit.SignalResponse"))
+        .ok()?;
+    serde_json::to_string(&response)
+        .inspect_err(|error| tracing::warn!(%error, "a message can't be written as JSON"))
+        .ok()
 }
 
 async fn bounded(
@@ -264,6 +279,23 @@ mod tests {
     }
 
     #[test]
+    fn what_json_has_no_name_for_is_left_out_and_not_sent_empty() {
+        let leave = |reason| {
+            proto::SignalResponse {
+                message: Some(proto::signal_response::Message::Leave(
+                    proto::LeaveRequest {
+                        reason,
+                        ..Default::default()
+                    },
+                )),
+            }
+            .encode_to_vec()
+        };
+        assert!(json(&leave(1)).unwrap().contains("CLIENT_INITIATED"));
+        assert_eq!(json(&leave(4711)), None);
+    }
+
+    #[test]
     fn both_kinds_of_ping_are_answered_and_nothing_else() {
         use proto::{signal_request::Message as Request, signal_response::Message as Response};
         let clock = Clock::start();
@@ -282,5 +314,8 @@ mod tests {
             }))
         );
         assert_eq!(answer(Request::Leave(Default::default())), None);
+        let mut disguised = encoded(Request::Ping(7));
+        disguised.extend([0x62; 100]);
+        assert_eq!(keep_alive(&disguised, &clock, now), None);
     }
 }
