@@ -416,7 +416,7 @@ fn a_flood_of_reliable_data_costs_slow_receivers_neither_connection_nor_messages
     world.set_policy(1);
     world.run(1_000);
     let mut sequence = 0;
-    for step in 0..2_000 {
+    for step in 0..2_000u32 {
         // Bob has 10 Mbit/s; Alice sends 20, Carol speaks ten times a second.
         world.peers[bob].link = 6_250;
         for _ in 0..4 {
