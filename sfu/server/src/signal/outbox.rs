@@ -8,10 +8,25 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// Most messages that wait for a client. A join to a full room is a few dozen.
-const MAX_MESSAGES: usize = 256;
-/// Most bytes that wait for a client. One message may be larger, if nothing else waits.
-const MAX_BYTES: usize = 1024 * 1024;
+/// What may wait for a client.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    messages: usize,
+    /// One message may be larger, if nothing else waits.
+    bytes: usize,
+}
+
+/// Until a client has read all that it got as it came in, everybody's state among it: 250 participants with 128 KiB of
+/// metadata and attributes each, in as many messages, and what happens meanwhile.
+const GREETING: Bound = Bound {
+    messages: 1024,
+    bytes: 32 * 1024 * 1024,
+};
+/// From then on.
+const TALK: Bound = Bound {
+    messages: 256,
+    bytes: 1024 * 1024,
+};
 
 /// What the socket's writer gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +44,18 @@ struct State {
     frames: VecDeque<Bytes>,
     bytes: usize,
     end: Option<Outgoing>,
+    /// The client has begun to read.
+    has_read: bool,
+    /// It has had nothing left to read.
+    caught_up: bool,
+}
+
+impl State {
+    fn is_full_for(&self, frame: &Bytes) -> bool {
+        let bound = if self.caught_up { TALK } else { GREETING };
+        self.frames.len() >= bound.messages
+            || (!self.frames.is_empty() && self.bytes + frame.len() > bound.bytes)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -65,8 +92,7 @@ impl Outbox {
         if state.end.is_some() {
             return !matches!(state.end, Some(Outgoing::Cut));
         }
-        let full = state.frames.len() >= MAX_MESSAGES
-            || (!state.frames.is_empty() && state.bytes + frame.len() > MAX_BYTES);
+        let full = state.is_full_for(&frame);
         if full {
             *state = State {
                 end: Some(Outgoing::Cut),
@@ -107,11 +133,13 @@ impl OutboxReader {
                 let mut state = self.0.state();
                 if let Some(frame) = state.frames.pop_front() {
                     state.bytes -= frame.len();
+                    state.has_read = true;
                     return Outgoing::Frame(frame);
                 }
                 if let Some(end) = &state.end {
                     return end.clone();
                 }
+                state.caught_up = state.has_read;
             }
             changed.await;
         }
@@ -121,6 +149,7 @@ impl OutboxReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt as _;
 
     #[tokio::test]
     async fn frames_arrive_in_order_and_then_the_close() {
@@ -137,10 +166,19 @@ mod tests {
         assert_eq!(reader.next().await, Outgoing::Close("bye"));
     }
 
+    /// To a client that has read its greeting.
+    fn talking() -> (Outbox, OutboxReader) {
+        let (outbox, mut reader) = outbox();
+        assert!(outbox.send(Bytes::from_static(b"hello")));
+        assert!(reader.next().now_or_never().is_some());
+        assert!(reader.next().now_or_never().is_none());
+        (outbox, reader)
+    }
+
     #[tokio::test]
     async fn a_client_that_does_not_read_is_cut() {
-        let (outbox, mut reader) = outbox();
-        for _ in 0..MAX_MESSAGES {
+        let (outbox, mut reader) = talking();
+        for _ in 0..TALK.messages {
             assert!(outbox.send(Bytes::from_static(b"x")));
         }
         assert!(!outbox.send(Bytes::from_static(b"x")));
@@ -149,12 +187,28 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_are_bounded_but_one_large_message_passes() {
-        let (outbox, mut reader) = outbox();
-        let large = Bytes::from(vec![0; MAX_BYTES + 1]);
+        let (outbox, mut reader) = talking();
+        let large = Bytes::from(vec![0; TALK.bytes + 1]);
         assert!(outbox.send(large.clone()));
         assert_eq!(reader.next().await, Outgoing::Frame(large.clone()));
         assert!(outbox.send(large));
         assert!(!outbox.send(Bytes::from_static(b"x")));
+        assert_eq!(reader.next().await, Outgoing::Cut);
+    }
+
+    #[tokio::test]
+    async fn a_room_of_many_with_large_metadata_can_be_joined_and_resumed() {
+        let (outbox, mut reader) = outbox();
+        let part = Bytes::from(vec![0; 128 * 1024]);
+        // The first answer is taken before the socket is read.
+        assert!(outbox.send(part.clone()));
+        assert_eq!(reader.next().await, Outgoing::Frame(part.clone()));
+        for _ in 0..200 {
+            assert!(outbox.send(part.clone()));
+        }
+        for _ in 0..100 {
+            assert!(!outbox.send(part.clone()) || outbox.0.state().bytes <= GREETING.bytes);
+        }
         assert_eq!(reader.next().await, Outgoing::Cut);
     }
 
