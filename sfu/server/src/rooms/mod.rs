@@ -8,6 +8,7 @@ mod moving;
 mod open;
 mod registry;
 mod task;
+mod waiting;
 
 pub use moving::{MoveError, Mover};
 pub use open::{Held, OpenError, RoomDefaults};

@@ -28,6 +28,7 @@ use super::{
     RoomSummary, Rooms,
     registry::{RoomRef, new_room_sid},
     task::{RoomTask, TaskInputs},
+    waiting::Waiting,
 };
 use crate::{
     auth::{self, Claims, TrackSourceName},
@@ -289,6 +290,7 @@ impl Rooms {
             handle,
             shard,
             messages,
+            waiting: Waiting::new(),
             frames,
             news,
             summary: summary_read,

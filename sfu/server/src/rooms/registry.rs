@@ -29,6 +29,7 @@ use super::{
     MoveError, Mover, OpenError, RoomDefaults,
     open::{Held, Slot, join_of},
     task::{NewConnection, RoomMessage},
+    waiting::Waiting,
 };
 use crate::{
     auth::Keys,
@@ -80,6 +81,7 @@ pub(super) struct RoomRef {
     pub(super) handle: RoomHandle,
     pub(super) shard: ShardId,
     pub(super) messages: mpsc::UnboundedSender<RoomMessage>,
+    pub(super) waiting: Waiting,
     pub(super) frames: mpsc::UnboundedSender<(ConnectionId, crate::signal::Inbound)>,
     pub(super) news: mpsc::Sender<(ShardId, plenum_types::ShardEvent)>,
     pub(super) summary: watch::Receiver<RoomSummary>,
@@ -148,6 +150,10 @@ impl Rooms {
         room: &RoomRef,
         context: &JoinContext,
     ) -> Option<Result<Connection, JoinError>> {
+        let place = match room.waiting.take() {
+            Ok(place) => place,
+            Err(busy) => return Some(Err(JoinError::Unavailable(busy.to_string()))),
+        };
         let connection = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
         let (sender, mut from_room) = outbox();
         let (refuse, mut refused) = oneshot::channel();
@@ -158,6 +164,7 @@ impl Rooms {
                 outbox: sender,
                 claims: context.claims.clone(),
                 refuse,
+                place,
             })))
             .ok()?;
         let first = timeout(FIRST_ANSWER, async {
@@ -198,9 +205,18 @@ impl Rooms {
         request: ApiRequest,
     ) -> Option<Result<ApiResponse, ApiError>> {
         let room = self.find(name).await?;
+        let place = match room.waiting.take() {
+            Ok(place) => place,
+            Err(busy) => {
+                return Some(Err(ApiError {
+                    code: ApiErrorCode::Unavailable,
+                    message: busy.to_string(),
+                }));
+            }
+        };
         let (answer, answered) = oneshot::channel();
         room.messages
-            .send(RoomMessage::Call(Box::new(request), answer))
+            .send(RoomMessage::Call(Box::new(request), answer, place))
             .ok()?;
         match timeout(API_ANSWER, answered).await {
             Ok(result) => result.ok(),

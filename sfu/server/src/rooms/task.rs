@@ -21,7 +21,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{MoveError, Mover, RoomSummary, Rooms, open::claims_of};
+use super::{MoveError, Mover, RoomSummary, Rooms, open::claims_of, waiting::Place};
 use crate::{
     auth::Claims,
     signal::{Inbound, Outbox},
@@ -43,6 +43,7 @@ pub(super) enum RoomMessage {
     Call(
         Box<ApiRequest>,
         oneshot::Sender<Result<ApiResponse, ApiError>>,
+        Place,
     ),
     Input(Box<RoomInput>),
     /// It ends, and its claim's end says this.
@@ -58,6 +59,8 @@ pub(super) struct NewConnection {
     pub(super) outbox: Outbox,
     pub(super) claims: Claims,
     pub(super) refuse: oneshot::Sender<JoinRefusal>,
+    /// Its place among those who wait.
+    pub(super) place: Place,
 }
 
 /// Where a task's inputs come from.
@@ -229,7 +232,12 @@ impl RoomTask {
                     outbox,
                     claims,
                     refuse,
+                    place: _place,
                 } = *new;
+                // Who asked has waited too long and has told its client so.
+                if refuse.is_closed() {
+                    return Ok(None);
+                }
                 self.clients.insert(
                     join.connection,
                     Client {
@@ -240,7 +248,8 @@ impl RoomTask {
                 );
                 self.input(RoomInput::Join(Box::new(join))).await
             }
-            RoomMessage::Call(request, answer) => {
+            RoomMessage::Call(_, answer, _) if answer.is_closed() => Ok(None),
+            RoomMessage::Call(request, answer, _place) => {
                 let call = ApiCallId(self.next_call);
                 self.next_call += 1;
                 self.calls.insert(call, answer);
