@@ -434,3 +434,23 @@ fn small_changes_reach_everyone_at_once() {
     }
     assert_eq!(updates(&world.seen(&bob)).len(), 100);
 }
+
+#[test]
+fn room_metadata_and_data_are_taken_up_to_their_limits() {
+    let mut world = World::default();
+    world.join("alice");
+    // As JSON, with its quotes.
+    let metadata = |bytes: usize| ApiRequest::UpdateRoomMetadata("m".repeat(bytes - 2));
+    assert!(world.api(metadata(128 * 1024)).is_ok());
+    let refused = world.api(metadata(128 * 1024 + 1)).unwrap_err();
+    assert_eq!(refused.code, ApiErrorCode::InvalidArgument);
+    let data = |bytes: usize| {
+        ApiRequest::SendData(proto::SendDataRequest {
+            data: vec![7; bytes],
+            ..Default::default()
+        })
+    };
+    assert!(world.api(data(64_000)).is_ok());
+    let refused = world.api(data(64_001)).unwrap_err();
+    assert_eq!(refused.code, ApiErrorCode::InvalidArgument);
+}
