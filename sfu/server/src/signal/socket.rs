@@ -315,7 +315,8 @@ mod tests {
         );
         assert_eq!(answer(Request::Leave(Default::default())), None);
         let mut disguised = encoded(Request::Ping(7));
-        disguised.extend([0x62; 100]);
+        disguised.extend([0x62, 0x00].repeat(50));
+        disguised.extend(encoded(Request::Ping(8)));
         assert_eq!(keep_alive(&disguised, &clock, now), None);
     }
 }
