@@ -113,8 +113,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            // An update of several participants with as much fits what may wait for a client.
-            metadata_bytes: 64_000,
+            metadata_bytes: 512 * 1024,
             attributes_bytes: 64 * 1024,
             name_bytes: 256,
             // A person has camera, microphone and a screen with sound; bots that inject films have a dozen.

@@ -22,10 +22,10 @@ pub(crate) const PARTICIPANT_RATE: Rate = Rate {
     burst_bytes: 256 * 1024,
     bytes_per_second: 64 * 1024,
 };
-/// What all large changes together may cost each participant: half of what may wait for a client before its connection is
-/// cut, and 2 Mbit/s.
+/// What all large changes together may cost each participant: with the largest change on top (512 KiB of metadata) less
+/// than what may wait for a client before its connection is cut, and 2 Mbit/s.
 pub(crate) const ROOM_RATE: Rate = Rate {
-    burst_bytes: 512 * 1024,
+    burst_bytes: 256 * 1024,
     bytes_per_second: 256 * 1024,
 };
 /// An update of this size and below is small: a few tracks and a name. Only its participant's rate holds it.

@@ -235,7 +235,7 @@ fn own_metadata_needs_permission_and_has_limits() {
     };
     world.say(&alice, request("x".to_owned()));
     assert_eq!(reason(&mut world, &alice), Some(Reason::NotAllowed));
-    world.say(&bob, request("x".repeat(64_001)));
+    world.say(&bob, request("x".repeat(512 * 1024 + 1)));
     assert_eq!(reason(&mut world, &bob), Some(Reason::LimitExceeded));
     world.say(&bob, request("x".repeat(1000)));
     assert_eq!(
