@@ -1,7 +1,11 @@
 """What members do among themselves, seen by raw signaling clients and by the internal port."""
 
 import asyncio
+import contextlib
+import ctypes
+import os
 import signal
+import socket
 import time
 
 import aiohttp
@@ -12,6 +16,9 @@ from rig.people import Person, leave_all, until
 from rig.pool import CLUSTER_SECRET, Pool
 from rig.server import KEY, SECRET, Server
 from rig.tokens import token
+
+# pidfd_getfd(2), the same on all architectures; Python has no name for it.
+PIDFD_GETFD = 438
 
 
 async def create(member: Server, room: str) -> None:
@@ -173,4 +180,65 @@ async def test_a_drain_cuts_the_sockets_it_carries_and_their_media_goes_on(pool:
     assert max(gap(people[0].seen["bob"], fault, 5), gap(people[1].seen["ada"], fault, 5)) < 0.3
     assert not any(person.happened("disconnected") for person in people)
     assert pool.home(room) is home and other.process.running()
+    await leave_all(*people)
+
+
+def cut_connections(of: Server, to_port: int) -> int:
+    """Shuts down the TCP connections of a process to a port, as a network that loses them does; says how many."""
+    pid = of.process.child.pid
+    handle = os.pidfd_open(pid)
+    cut = 0
+    for descriptor in os.listdir(f"/proc/{pid}/fd"):
+        copied = ctypes.CDLL(None, use_errno=True).syscall(PIDFD_GETFD, handle, int(descriptor), 0)
+        if copied < 0:
+            continue
+        with contextlib.suppress(OSError), socket.socket(fileno=copied) as peer:
+            if peer.family == socket.AF_INET and peer.type == socket.SOCK_STREAM and peer.getpeername()[1] == to_port:
+                peer.shutdown(socket.SHUT_RDWR)
+                cut += 1
+    os.close(handle)
+    return cut
+
+
+async def test_a_lost_hop_to_a_living_home_costs_no_media(pool: Pool, room):
+    await create(pool.members[0], room)
+    home = pool.home(room)
+    edge = pool.others(home)[0]
+    people = [Person("ada"), Person("bob")]
+    for person in people:
+        await person.join(edge.url, room)
+        await person.show()
+    await people[0].sees("bob", 10)
+    await people[1].sees("ada", 10)
+    await asyncio.sleep(4)
+    fault = time.monotonic()
+    port = int(home.environment["PLENUM_INTERNAL_ADDRESS"].rsplit(":", 1)[1])
+    assert cut_connections(edge, port) >= 2
+    for person in people:
+        await until(lambda: person.happened("reconnected"), f"{person.identity} to have resumed")
+    await asyncio.sleep(3)
+    assert max(gap(people[0].seen["bob"], fault, 4), gap(people[1].seen["ada"], fault, 4)) < 0.3
+    assert not any(person.happened("disconnected") for person in people)
+    assert pool.home(room) is home
+    await leave_all(*people)
+
+
+async def test_a_frozen_edge_is_noticed_by_its_clients(pool: Pool, room):
+    await create(pool.members[0], room)
+    home = pool.home(room)
+    edge = pool.others(home)[0]
+    people = [Person("ada"), Person("bob")]
+    for person in people:
+        await person.join((await pool.balancer(edge).start()).url, room)
+        await person.show()
+    await people[0].sees("bob", 10)
+    await people[1].sees("ada", 10)
+    await asyncio.sleep(4)
+    fault = time.monotonic()
+    edge.process.signal(signal.SIGSTOP)
+    await asyncio.sleep(6)
+    assert max(gap(people[0].seen["bob"], fault, 5), gap(people[1].seen["ada"], fault, 5)) < 0.3
+    edge.process.signal(signal.SIGCONT)
+    await asyncio.sleep(2)
+    assert not any(person.happened("disconnected") for person in people)
     await leave_all(*people)

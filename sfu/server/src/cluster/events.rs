@@ -66,8 +66,7 @@ impl Cluster {
                     tokio::spawn(async move { cluster.open_taken(room).await });
                 }
             }
-            Event::Fenced(reason) => {
-                tracing::warn!(?reason, rooms = self.rooms.count(), "fenced");
+            Event::Fenced(_) => {
                 self.metrics.fenced.inc();
                 self.rooms.end_all(EndReason::Fenced);
                 tokio::spawn(async move { cluster.rejoin().await });
@@ -80,7 +79,7 @@ impl Cluster {
                 });
             }
             Event::MemberDead { dead, evidence } => {
-                tracing::warn!(member = %dead.node, incarnation = %dead.incarnation, ?evidence, "a member is gone");
+                tracing::info!(member = %dead.node, incarnation = %dead.incarnation, ?evidence, "a member is gone");
             }
             Event::MembersChanged => {
                 let view = self.membership.view();
@@ -97,7 +96,8 @@ impl Cluster {
                 tracing::info!(?members, "members");
             }
             Event::DirectoryUp => tracing::info!("the directory answers"),
-            Event::DirectoryDown => tracing::warn!("the directory does not answer"),
+            // The membership has logged why.
+            Event::DirectoryDown => {}
             Event::HistoryLost => {
                 tokio::spawn(async move { cluster.write_specs_again().await });
             }
