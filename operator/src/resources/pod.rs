@@ -252,6 +252,10 @@ fn environment(pool: &MediaPool, node: &MediaNode, install: &str) -> Vec<EnvVar>
         (None, Some(url)) => ours.push(plain("REDIS_URL", url.clone())),
         (None, None) => {}
     }
+    ours.push(plain(
+        "PLENUM_DRAIN_SECONDS",
+        spec.drain.deadline_seconds.to_string(),
+    ));
     if let Some(rooms) = spec.capacity.rooms {
         ours.push(plain("PLENUM_MAX_ROOMS", rooms.to_string()));
     }
