@@ -141,7 +141,7 @@ impl<'a> Pass<'a> {
                 members
                     .set_addresses(&self.target(node)?, addresses.clone(), self.term)
                     .await?;
-                members.took_addresses(&self.key, node, addresses.clone());
+                members.took_addresses(self.key, node, addresses.clone());
             }
             Action::SetDesired { node, state } => {
                 self.reader
