@@ -4,17 +4,36 @@ use std::time::Duration;
 
 use plenum_types::Timestamp;
 
-/// Encoders are not asked more often: a key frame costs several ordinary ones.
+/// How often encoders are asked in the long run, and how long an answer may take: a key frame costs several ordinary ones.
 const THROTTLE: Duration = Duration::from_millis(500);
+/// How soon an encoder that has answered may be asked again while there is credit: people who come at the same moment, as
+/// after a move of their room, are not ready at the same millisecond.
+const SPACING: Duration = Duration::from_millis(100);
+/// Requests that may follow each other at [`SPACING`]; one more is earned each [`THROTTLE`].
+const CREDIT: u8 = 3;
 /// Requests without an answer before we wait for someone to ask anew.
 const MAX_TRIES: u8 = 20;
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct KeyFrames {
     awaited: bool,
     tries: u8,
     asked: Option<Timestamp>,
+    credit: u8,
+    earned: Timestamp,
+}
+
+impl Default for KeyFrames {
+    fn default() -> Self {
+        Self {
+            awaited: false,
+            tries: 0,
+            asked: None,
+            credit: CREDIT,
+            earned: Timestamp::ZERO,
+        }
+    }
 }
 
 impl KeyFrames {
@@ -29,10 +48,15 @@ impl KeyFrames {
 
     /// `true`: ask the publisher now, since one is awaited and the last request is old enough.
     pub(crate) fn due(&mut self, now: Timestamp) -> bool {
-        if !self.awaited
-            || self
-                .asked
-                .is_some_and(|asked| now.saturating_since(asked) < THROTTLE)
+        if !self.awaited {
+            return false;
+        }
+        // `tries` is 0 until this need was asked for: what was asked before has been answered.
+        let pause = if self.tries == 0 { SPACING } else { THROTTLE };
+        if self
+            .asked
+            .is_some_and(|asked| now.saturating_since(asked) < pause)
+            || !self.has_credit(now)
         {
             return false;
         }
@@ -42,7 +66,19 @@ impl KeyFrames {
         }
         self.asked = Some(now);
         self.tries += 1;
+        self.credit -= 1;
         true
+    }
+
+    fn has_credit(&mut self, now: Timestamp) -> bool {
+        if self.credit >= CREDIT {
+            self.earned = now;
+        }
+        while self.credit < CREDIT && now.saturating_since(self.earned) >= THROTTLE {
+            self.credit += 1;
+            self.earned += THROTTLE;
+        }
+        self.credit > 0
     }
 
     /// One came.
@@ -62,6 +98,32 @@ mod tests {
             .filter(|ms| key_frames.request(Timestamp::from_millis(*ms)))
             .count();
         assert_eq!(asked, 2);
+    }
+
+    #[test]
+    fn those_who_come_together_wait_for_no_interval_and_a_stream_of_them_does() {
+        let mut key_frames = KeyFrames::default();
+        // An encoder that answers within 20 ms, and somebody new each 50 ms, for ten seconds.
+        let mut answer_at = None;
+        let asked: Vec<u64> = (0..10_000)
+            .filter(|ms| {
+                if answer_at == Some(*ms) {
+                    key_frames.on_key_frame();
+                }
+                let now = Timestamp::from_millis(*ms);
+                let ask = if ms % 50 == 0 {
+                    key_frames.request(now)
+                } else {
+                    key_frames.due(now)
+                };
+                if ask {
+                    answer_at = Some(ms + 20);
+                }
+                ask
+            })
+            .collect();
+        assert_eq!(asked[..3], [0, 100, 200]);
+        assert!(asked.len() <= 23, "{asked:?}");
     }
 
     #[test]
