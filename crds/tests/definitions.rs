@@ -78,7 +78,7 @@ fn samples_fit_the_types() {
         pool.metadata.name.as_deref(),
         Some(room.spec.pool_ref.name.as_str())
     );
-    assert_eq!(room.room_name(), "standup");
+    assert_eq!(room.room_name(), "demo");
 }
 
 #[test]

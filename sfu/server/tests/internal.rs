@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use futures_util::{SinkExt as _, StreamExt as _};
 use plenum_server::auth::VideoGrant;
 use serde_json::{Value, json};
-use support::{Answer, Server, free_tcp_port, request_to, token, wait_for};
+use support::{Answer, Server, free_ports, request_to, token, wait_for};
 use tokio_tungstenite::{
     connect_async,
     tungstenite::{Message, client::IntoClientRequest as _},
@@ -24,7 +24,7 @@ struct Member {
 
 impl Member {
     fn start(environment: &[(&str, &str)], ready: bool) -> Self {
-        let internal = SocketAddr::from(([127, 0, 0, 1], free_tcp_port()));
+        let internal = SocketAddr::from(([127, 0, 0, 1], free_ports()));
         let address = internal.to_string();
         let mut all = vec![
             ("PLENUM_INTERNAL_ADDRESS", address.as_str()),

@@ -6,6 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
 };
 
@@ -48,14 +49,26 @@ impl Answer {
     }
 }
 
-pub(crate) fn free_tcp_port() -> u16 {
-    let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    probe.local_addr().unwrap().port()
-}
+/// Ports of one server: one for HTTP, the rest for media or for what else a test binds.
+const PORTS_PER_SERVER: u16 = 24;
 
-fn free_udp_port() -> u16 {
-    let probe = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    probe.local_addr().unwrap().port()
+/// First of [`PORTS_PER_SERVER`] ports on which nothing is bound. They lie below the range that the kernel gives to clients
+/// (a port of that range may be taken again before the server binds it, or connect to itself), and are handed out once.
+pub(crate) fn free_ports() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test binaries that run side by side begin at different places.
+    let start = u16::try_from(std::process::id() % 400).unwrap();
+    loop {
+        let block = (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 400;
+        let first = 10_000 + block * PORTS_PER_SERVER;
+        let all_free = (first..first + PORTS_PER_SERVER).all(|port| {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+                && UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
+        if all_free {
+            return first;
+        }
+    }
 }
 
 impl Server {
@@ -65,15 +78,16 @@ impl Server {
     }
 
     pub(crate) fn launch(arguments: &[&str], environment: &[(&str, &str)], ready: bool) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_tcp_port()));
-        let media = free_udp_port();
+        let port = free_ports();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let media = port + 1;
         let child = Command::new(env!("CARGO_BIN_EXE_plenum-sfu"))
             .args(arguments)
             .env_clear()
             .env("PLENUM_PORT", address.port().to_string())
             .env("PLENUM_BIND", "127.0.0.1")
             .env("RTC_MIN_PORT", media.to_string())
-            .env("RTC_MAX_PORT", media.saturating_add(20).to_string())
+            .env("RTC_MAX_PORT", (media + 20).to_string())
             .env("PLENUM_SHARDS", "1")
             .env("PLENUM_KEYS", format!("{KEY}: {SECRET}"))
             .env("LOG_LEVEL", "warn")
