@@ -21,11 +21,24 @@ def cache_folder() -> Path:
 
 @cache
 def cargo_target() -> Path:
-    """One folder a toolchain: cargo itself knows what is out of date in it, so that a fresh clone builds only our crates."""
+    """One folder a toolchain, so that a fresh clone builds only our crates.
+
+    Cargo tells our crates of two checkouts apart by the age of their files alone. When another checkout used the folder last,
+    the files of this one are made new: otherwise what was built there would pass for what is here.
+    """
     if folder := os.environ.get("CARGO_TARGET_DIR"):
         return Path(folder)
     version = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
-    return cache_folder() / f"target-{version}"
+    target = cache_folder() / f"target-{version}"
+    target.mkdir(exist_ok=True)
+    owner = target / "plenum-checkout"
+    if not owner.exists() or owner.read_text() != str(ROOT):
+        listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                os.utime(ROOT / name)
+        owner.write_text(str(ROOT))
+    return target
 
 
 def binary(name: str) -> Path:
