@@ -14,7 +14,7 @@ const JOIN: &str = include_str!("../tests/fixtures/chromium_join.sdp");
 /// Sections that carry a track, half of them video.
 const SECTIONS: usize = 100;
 const ROUNDS: usize = 300;
-/// Milliseconds (media.md).
+/// Milliseconds (docs/benchmarks.md).
 const GOAL: f64 = 0.5;
 
 /// Chromium's offer, with its audio and video sections repeated.
