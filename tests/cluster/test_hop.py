@@ -36,7 +36,7 @@ async def test_the_server_api_answers_for_the_whole_pool_from_any_member(pool: P
         assert [p.identity for p in listed.participants] == ["ada"]
         await client.room.update_room_metadata(api.UpdateRoomMetadataRequest(room=room, metadata=member.name))
         await client.aclose()
-    assert ada.room.metadata == pool.members[-1].name
+    await until(lambda: ada.room.metadata == pool.members[-1].name, "the last metadata")
     await leave_all(ada, second)
 
 
