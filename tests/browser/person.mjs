@@ -27,13 +27,12 @@ export class Person {
     return person;
   }
 
-  /** Joins `room`. `mode` is `single` or `dual` peer connections; `grants` go into the token. */
-  async join(server, room, { mode = 'single', grants = {}, autoSubscribe = true } = {}) {
+  /** Joins `room`. `mode` is `single` or `dual` peer connections; `grants` go into the token, `options` to the client's room. */
+  async join(server, room, { mode = 'single', grants = {}, autoSubscribe = true, options = {} } = {}) {
     const jwt = await token(room, this.identity, grants);
     await this.do(
-      ([url, jwt, single, autoSubscribe]) =>
-        window.client.join(url, jwt, { singlePeerConnection: single }, { autoSubscribe }),
-      [server.url, jwt, mode === 'single', autoSubscribe],
+      ([url, jwt, options, autoSubscribe]) => window.client.join(url, jwt, options, { autoSubscribe }),
+      [server.url, jwt, { singlePeerConnection: mode === 'single', ...options }, autoSubscribe],
     );
     return this;
   }

@@ -19,6 +19,7 @@ pub mod snapshot;
 mod calls;
 mod client;
 mod data;
+mod dynacast;
 mod join;
 mod leave;
 mod metadata;

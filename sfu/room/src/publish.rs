@@ -13,7 +13,7 @@ use plenum_types::{
 };
 use prost::Message as _;
 
-use crate::{Room, sids, timers::TimerKind, track_info};
+use crate::{Room, dynacast::Dynacast, sids, timers::TimerKind, track_info};
 
 /// Bytes of one AddTrackRequest: three layers, names and ids take a few hundred. Fifty tracks of this size go into each
 /// update of their publisher.
@@ -53,6 +53,7 @@ pub(crate) struct Track {
     receiver: Receiver,
     pub(crate) subscribers: BTreeMap<ParticipantId, SubscriptionId>,
     pub(crate) told_subscribed: bool,
+    pub(crate) dynacast: Dynacast,
 }
 
 impl Track {
@@ -405,9 +406,11 @@ impl Room {
                 receiver,
                 subscribers: BTreeMap::new(),
                 told_subscribed: false,
+                dynacast: Dynacast::default(),
             },
         );
         self.track_by_sid.insert(sid.clone(), track);
+        self.demand_changed(track);
         self.command(
             shard,
             ShardCommand::AddTrack {
@@ -472,6 +475,7 @@ impl Room {
             return;
         };
         self.track_by_sid.remove(&published.sid);
+        self.timers.clear(TimerKind::Demand(track));
         if let Some(participant) = self.participants.get_mut(&publisher) {
             participant.tracks.retain(|_, other| *other != track);
             let shard = participant.shard;

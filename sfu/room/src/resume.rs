@@ -28,6 +28,7 @@ impl Room {
         }
         self.forget_lost_negotiation(id);
         self.after_join(id, join);
+        self.repeat_demand(id);
         self.schedule_negotiation(id);
     }
 

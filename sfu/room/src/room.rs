@@ -61,6 +61,8 @@ pub struct Room {
     pub(crate) data_dirty: bool,
     pub(crate) nonces: Nonces,
     pub(crate) speaking: BTreeMap<ParticipantId, Speaker>,
+    /// Tracks whose demand is to be counted anew.
+    pub(crate) demand_dirty: BTreeSet<TrackId>,
     /// Updates of participants that only subscribe or change too fast, to be sent together.
     pub(crate) gathered: VecDeque<(ParticipantId, proto::ParticipantInfo)>,
     /// Of all large updates.
@@ -117,6 +119,7 @@ impl Room {
             data_dirty: false,
             nonces: Nonces::default(),
             speaking: BTreeMap::new(),
+            demand_dirty: BTreeSet::new(),
             gathered: VecDeque::new(),
             pace: Pace::new(ROOM_RATE, now),
             departed: VecDeque::new(),
@@ -339,6 +342,7 @@ impl Room {
                 TimerKind::Match(id) => self.match_by_kind(id),
                 TimerKind::Unknown(id) => self.report_unknown(id),
                 TimerKind::Speaker(id) => self.simulated_speaker_ends(id),
+                TimerKind::Demand(track) => self.demand_settled(track),
             }
         }
     }
@@ -348,6 +352,7 @@ impl Room {
         if self.ended {
             return;
         }
+        self.count_demand();
         self.push_data_policy();
         if std::mem::take(&mut self.snapshot_dirty) {
             self.push(RoomOutput::SnapshotChanged { before_next: false });

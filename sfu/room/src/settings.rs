@@ -176,6 +176,7 @@ impl Room {
             return;
         }
         subscription.target = target;
+        self.demand_dirty.insert(track);
         if subscription.state == SubscriptionState::Sending {
             let shard = subscription.shard;
             self.command(

@@ -163,6 +163,7 @@ impl Room {
         participant.subscriptions.insert(track, id);
         participant.untold_quality.insert(published.publisher);
         published.subscribers.insert(subscriber, id);
+        self.demand_dirty.insert(track);
         let target = target(
             participant.track_settings.get(&published.sid),
             published,
@@ -188,6 +189,7 @@ impl Room {
         };
         if let Some(track) = self.tracks.get_mut(&subscription.track) {
             track.subscribers.remove(&subscription.subscriber);
+            self.demand_dirty.insert(subscription.track);
         }
         if subscription.state == SubscriptionState::Sending {
             self.command(

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plenum_types::{ParticipantId, Timestamp};
+use plenum_types::{ParticipantId, Timestamp, TrackId};
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +33,8 @@ pub(crate) enum TimerKind {
     Unknown(ParticipantId),
     /// A simulated speaker falls silent.
     Speaker(ParticipantId),
+    /// Less is wanted of a track, for long enough to tell its publisher.
+    Demand(TrackId),
 }
 
 impl TimerKind {

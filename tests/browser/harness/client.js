@@ -65,6 +65,16 @@ class Client {
     return null;
   }
 
+  /** Frames encoded so far by the rid of each layer of the own camera. */
+  async encoded() {
+    const { track } = this.room.localParticipant.getTrackPublication(Track.Source.Camera);
+    const frames = {};
+    for (const stats of (await track.getRTCStatsReport()).values()) {
+      if (stats.type === 'outbound-rtp') frames[stats.rid] = stats.framesEncoded;
+    }
+    return frames;
+  }
+
   /** The camera or microphone that `identity` publishes. */
   publication(identity, kind) {
     const source = kind === 'video' ? Track.Source.Camera : Track.Source.Microphone;

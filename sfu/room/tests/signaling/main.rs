@@ -7,6 +7,7 @@
 )]
 
 mod dual;
+mod dynacast;
 mod ending;
 mod hostile;
 mod joining;
