@@ -17,6 +17,8 @@ for (const [mode, path] of [
   ['dual', '/rtc'],
 ]) {
   describe(`media on ${path}`, () => {
+    // covers: in.offer, in.add_track, in.trickle, out.answer, out.track_published, sdk.single_peer_connection
+    // covers: sdk.dual_peer_connection, sdk.publish_camera, sdk.publish_microphone, codec.vp8, codec.opus
     test('two pages see and hear each other', async () => {
       const room = newRoom();
       const [ada, bob] = await stage.people('ada', 'bob');
@@ -34,6 +36,7 @@ for (const [mode, path] of [
       figure(`browser_first_frame_${mode}_ms`, first - started, 'ms', 1500);
     });
 
+    // covers: in.mute, sdk.mute
     test('a muted microphone is silent and says so, and comes back', async () => {
       const [ada, bob] = await call(mode);
       await ada.do(() => window.client.room.localParticipant.setMicrophoneEnabled(false));
@@ -50,6 +53,7 @@ for (const [mode, path] of [
       await bob.hears(ada);
     });
 
+    // covers: in.mute, sdk.mute
     test('a camera that is switched off stops, and comes back with a picture', async () => {
       const [ada, bob] = await call(mode);
       await ada.do(() => window.client.room.localParticipant.setCameraEnabled(false));
@@ -63,6 +67,7 @@ for (const [mode, path] of [
       await bob.sees(ada);
     });
 
+    // covers: sdk.unpublish, edge.sections_are_used_again
     test('an unpublished track goes away, and can be published again', async () => {
       const [ada, bob] = await call(mode);
       await ada.do(async () => {
@@ -79,6 +84,7 @@ for (const [mode, path] of [
       await bob.sees(ada);
     });
 
+    // covers: sdk.late_join
     test('who comes late gets a picture at once', async () => {
       const room = newRoom();
       const [ada, bob, carol] = await stage.people('ada', 'bob', 'carol');
@@ -95,6 +101,7 @@ for (const [mode, path] of [
       figure(`browser_late_first_frame_${mode}_ms`, first - started, 'ms', 1500);
     });
 
+    // covers: in.track_setting, sdk.simulcast, sdk.video_quality
     test('the layer follows the wanted quality', async () => {
       const [ada, bob] = await call(mode);
       const width = (wanted) =>
@@ -110,6 +117,7 @@ for (const [mode, path] of [
       await bob.sees(ada);
     });
 
+    // covers: in.subscription, sdk.auto_subscribe_off
     test('tracks are sent to those who subscribe, while they do', async () => {
       const room = newRoom();
       const [ada, bob] = await stage.people('ada', 'bob');
@@ -132,6 +140,7 @@ for (const [mode, path] of [
       assert.equal((await bob.frameTimes(ada)).length, before);
     });
 
+    // covers: in.track_setting, sdk.pause_subscription
     test('a track that is paused by its subscriber stops and comes back', async () => {
       const [ada, bob] = await call(mode);
       await bob.do(() => window.client.publication('ada', 'video').setEnabled(false));
@@ -144,6 +153,7 @@ for (const [mode, path] of [
       await bob.sees(ada);
     });
 
+    // covers: out.speakers_changed, sdk.active_speakers
     test('speakers are announced', async () => {
       const [ada, bob] = await call(mode);
       for (const [listener, speaker] of [
@@ -175,6 +185,7 @@ for (const [mode, path] of [
   });
 }
 
+// covers: sdk.single_peer_connection, sdk.dual_peer_connection
 test('a page on one peer connection and a page on two meet', async () => {
   const room = newRoom();
   const [ada, bob] = await stage.people('ada', 'bob');
@@ -185,6 +196,7 @@ test('a page on one peer connection and a page on two meet', async () => {
   await assertMutual(ada, bob);
 });
 
+// covers: out.connection_quality, sdk.connection_quality
 test('the quality of the connection is told', async () => {
   const [ada] = await call('single');
   await until(

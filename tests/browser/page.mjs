@@ -131,6 +131,7 @@ test('chat arrives, is counted while closed, and its addresses are links', async
   await until(async () => (await ada.see('chat-message').count()) === 3, 'the answer');
 });
 
+// covers: sdk.screen_share
 test('a shared screen takes the stage, and gives it back', async () => {
   const [ada, grace] = await call(ADA, GRACE);
   await ada.click('screen-share');

@@ -25,6 +25,7 @@ for (const [mode, path] of [
   ['dual', '/rtc'],
 ]) {
   describe(`reconnecting on ${path}`, () => {
+    // covers: in.sync_state, out.reconnect, sdk.resume
     test('a lost signal connection is resumed without losing media', async () => {
       const [ada, bob] = await call(mode);
       const sid = await ada.do(() => window.client.room.localParticipant.sid);
@@ -56,6 +57,7 @@ for (const [mode, path] of [
       await ada.event('participantDisconnected');
     });
 
+    // covers: sdk.full_reconnect
     test('a resume that fails becomes a full reconnect', async () => {
       const [ada, bob] = await call(mode);
       const before = (await ada.eventNames()).length;
@@ -64,6 +66,7 @@ for (const [mode, path] of [
       await assertMutual(ada, bob);
     });
 
+    // covers: sdk.full_reconnect
     test('a full reconnect brings everything back', async () => {
       const [ada, bob] = await call(mode);
       const before = (await ada.eventNames()).length;

@@ -20,6 +20,7 @@ for (const [mode, path] of [
   ['dual', '/rtc'],
 ]) {
   describe(`data on ${path}`, () => {
+    // covers: data.user, data.reliable, sdk.data_packets
     test('reliable data arrives in order and complete', async () => {
       const [ada, bob] = await room(mode, 'ada', 'bob');
       await ada.do(async () => {
@@ -36,6 +37,7 @@ for (const [mode, path] of [
       assert.ok(received.every(({ from, topic }) => from === 'ada' && topic === 'numbers'));
     });
 
+    // covers: data.lossy, sdk.data_packets
     test('lossy data arrives', async () => {
       const [ada, bob] = await room(mode, 'ada', 'bob');
       await until(async () => {
@@ -45,6 +47,7 @@ for (const [mode, path] of [
       assert.deepEqual((await dataOf(bob, 1))[0], { from: 'ada', text: 'x', topic: null });
     });
 
+    // covers: data.destinations
     test('data for one goes to nobody else', async () => {
       const [ada, bob, carol] = await room(mode, 'ada', 'bob', 'carol');
       await ada.do(async () => {
@@ -59,6 +62,7 @@ for (const [mode, path] of [
       assert.equal(await ada.do(() => window.client.data.length), 0);
     });
 
+    // covers: data.stream_header, data.stream_chunk, data.stream_trailer, sdk.text_streams
     test('a long text arrives whole', async () => {
       const [ada, bob] = await room(mode, 'ada', 'bob');
       const text = 'Grüße aus dem Plenum. '.repeat(5_000);
@@ -72,6 +76,7 @@ for (const [mode, path] of [
       assert.equal(letter.text, text);
     });
 
+    // covers: data.rpc_request, data.rpc_ack, data.rpc_response, sdk.rpc
     test('a call of a procedure is answered', async () => {
       const [ada, bob] = await room(mode, 'ada', 'bob');
       await bob.do(() =>
@@ -85,6 +90,7 @@ for (const [mode, path] of [
   });
 }
 
+// covers: data.rpc_response, sdk.rpc
 test('a procedure that nobody offers fails by its code', async () => {
   const [ada] = await room('single', 'ada', 'bob');
   const code = await ada.do(() =>
@@ -95,6 +101,7 @@ test('a procedure that nobody offers fails by its code', async () => {
   assert.equal(code, 1400); // UNSUPPORTED_METHOD
 });
 
+// covers: in.update_metadata, out.update, sdk.participant_metadata
 test('metadata, attributes and names reach the others, and who comes later', async () => {
   const name = newRoom();
   const [ada, bob, carol] = await stage.people('ada', 'bob', 'carol');
@@ -121,6 +128,7 @@ test('metadata, attributes and names reach the others, and who comes later', asy
   assert.deepEqual(await carol.do(known), expected);
 });
 
+// covers: grant.canUpdateOwnMetadata, out.request_response
 test('a token without the grant cannot change its own metadata', async () => {
   const name = newRoom();
   const [ada] = await stage.people('ada');
@@ -131,6 +139,7 @@ test('a token without the grant cannot change its own metadata', async () => {
   assert.ok(refused, 'the change was not refused');
 });
 
+// covers: in.leave, sdk.participant_events
 test('a participant who leaves is gone for the others', async () => {
   const [ada, bob] = await room('single', 'ada', 'bob');
   await ada.leave();
@@ -138,6 +147,7 @@ test('a participant who leaves is gone for the others', async () => {
   assert.equal(await bob.knows(ada), false);
 });
 
+// covers: grant.hidden
 test('a hidden participant sees and is not seen', async () => {
   const name = newRoom();
   const [ada, ghost] = await stage.people('ada', 'ghost');
@@ -148,6 +158,7 @@ test('a hidden participant sees and is not seen', async () => {
   assert.equal(await ada.knows(ghost), false);
 });
 
+// covers: grant.canSubscribe
 test('a token that may not subscribe gets no media', async () => {
   const name = newRoom();
   const [ada, bob] = await stage.people('ada', 'bob');
@@ -159,6 +170,7 @@ test('a token that may not subscribe gets no media', async () => {
   assert.equal(await bob.inbound(ada, 'video'), null);
 });
 
+// covers: out.leave, sdk.duplicate_identity
 test('the same identity joining again puts the first one out', async () => {
   const name = newRoom();
   const [first, second] = await stage.people('ada', 'ada');
@@ -168,6 +180,7 @@ test('the same identity joining again puts the first one out', async () => {
   assert.equal(await second.do(() => window.client.room.state), 'connected');
 });
 
+// covers: sdk.connection_errors
 test('a token signed with another secret is refused', async () => {
   const [ada] = await stage.people('ada');
   const jwt = await forgedToken(newRoom(), 'ada');

@@ -9,6 +9,8 @@ SINGLE = rtc.RoomOptions(single_peer_connection=True)
 DUAL = rtc.RoomOptions(single_peer_connection=False)
 
 
+# covers: sdk.single_peer_connection, sdk.dual_peer_connection, sdk.publish_camera, sdk.publish_microphone, codec.vp8
+# covers: codec.opus, in.offer, in.add_track, out.track_published
 @pytest.mark.parametrize("options", [SINGLE, DUAL], ids=["single", "dual"])
 async def test_two_see_and_hear_each_other(server, room, options):
     ada, bob = Person("ada"), Person("bob")
@@ -29,6 +31,7 @@ async def test_two_see_and_hear_each_other(server, room, options):
     await leave_all(ada, bob)
 
 
+# covers: sdk.single_peer_connection, sdk.dual_peer_connection
 async def test_single_and_dual_clients_meet(server, room):
     ada, bob = Person("ada"), Person("bob")
     await ada.join(server.url, room, options=SINGLE)
@@ -40,6 +43,7 @@ async def test_single_and_dual_clients_meet(server, room):
     await leave_all(ada, bob)
 
 
+# covers: sdk.late_join
 async def test_late_joiner_gets_a_picture(server, room):
     ada, bob = Person("ada"), Person("bob")
     await ada.join(server.url, room)
@@ -54,6 +58,7 @@ async def test_late_joiner_gets_a_picture(server, room):
     await leave_all(ada, bob, carol)
 
 
+# covers: sdk.simulcast
 async def test_simulcast_reaches_the_highest_layer(server, room):
     ada, bob = Person("ada"), Person("bob")
     await ada.join(server.url, room)
@@ -64,6 +69,7 @@ async def test_simulcast_reaches_the_highest_layer(server, room):
     await leave_all(ada, bob)
 
 
+# covers: out.track_subscribed
 async def test_publisher_learns_that_it_is_watched(server, room):
     ada, bob = Person("ada"), Person("bob")
     await ada.join(server.url, room)
@@ -73,6 +79,7 @@ async def test_publisher_learns_that_it_is_watched(server, room):
     await leave_all(ada, bob)
 
 
+# covers: in.leave, sdk.participant_events
 async def test_leaving_is_seen_by_the_others(server, room):
     ada, bob = Person("ada"), Person("bob")
     await ada.join(server.url, room)

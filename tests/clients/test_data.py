@@ -17,6 +17,7 @@ async def three(server, room, **options):
     return people
 
 
+# covers: data.user, data.reliable, data.lossy, sdk.data_packets
 @pytest.mark.parametrize("reliable", [True, False], ids=["reliable", "lossy"])
 @pytest.mark.parametrize("single", [True, False], ids=["single", "dual"])
 async def test_a_packet_reaches_everyone_but_its_sender(server, room, reliable, single):
@@ -39,6 +40,7 @@ async def test_a_packet_reaches_everyone_but_its_sender(server, room, reliable, 
     await leave_all(ada, bob, carol)
 
 
+# covers: data.destinations
 async def test_a_packet_with_destinations_reaches_only_them(server, room):
     ada, bob, carol = await three(server, room)
     await ada.room.local_participant.publish_data("for bob", destination_identities=["bob"])
@@ -48,6 +50,7 @@ async def test_a_packet_with_destinations_reaches_only_them(server, room):
     await leave_all(ada, bob, carol)
 
 
+# covers: grant.canPublishData
 async def test_who_may_not_send_is_not_forwarded(server, room):
     ada, bob = Person("ada"), Person("bob")
     await ada.join(server.url, room, can_publish_data=False)
@@ -60,6 +63,7 @@ async def test_who_may_not_send_is_not_forwarded(server, room):
     await leave_all(ada, bob)
 
 
+# covers: data.stream_header, data.stream_chunk, data.stream_trailer, sdk.text_streams
 async def test_text_streams_arrive_whole(server, room):
     ada, bob, carol = await three(server, room)
     texts = []
@@ -78,6 +82,7 @@ async def test_text_streams_arrive_whole(server, room):
     await leave_all(ada, bob, carol)
 
 
+# covers: data.rpc_request, data.rpc_ack, data.rpc_response, sdk.rpc
 async def test_rpc_passes_through(server, room):
     ada, bob, carol = await three(server, room)
 

@@ -17,6 +17,7 @@ async def pair(server, room, **grants):
     return ada, bob
 
 
+# covers: in.mute, sdk.mute
 async def test_mute_and_unmute_are_seen(server, room):
     ada, bob = await pair(server, room)
     publication = await ada.speak()
@@ -29,6 +30,7 @@ async def test_mute_and_unmute_are_seen(server, room):
     await leave_all(ada, bob)
 
 
+# covers: sdk.unpublish, edge.sections_are_used_again
 async def test_unpublish_is_seen_and_the_section_is_used_again(server, room):
     ada, bob = await pair(server, room)
     publication = await ada.show(luma=60)
@@ -40,6 +42,7 @@ async def test_unpublish_is_seen_and_the_section_is_used_again(server, room):
     await leave_all(ada, bob)
 
 
+# covers: in.update_metadata, out.update, sdk.participant_metadata
 async def test_metadata_name_and_attributes_reach_the_others(server, room):
     ada, bob = await pair(server, room, can_update_own_metadata=True)
     await ada.room.local_participant.set_metadata("hello")
@@ -50,6 +53,7 @@ async def test_metadata_name_and_attributes_reach_the_others(server, room):
     await leave_all(ada, bob)
 
 
+# covers: grant.canUpdateOwnMetadata
 async def test_metadata_needs_its_grant(server, room):
     ada, bob = await pair(server, room)
     # This client does not pass on the server's refusal; what counts is that nobody sees the change.
@@ -60,6 +64,7 @@ async def test_metadata_needs_its_grant(server, room):
     await leave_all(ada, bob)
 
 
+# covers: out.speakers_changed, sdk.active_speakers
 async def test_speakers_are_told(server, room):
     ada, bob = await pair(server, room)
     await ada.speak()
@@ -69,6 +74,7 @@ async def test_speakers_are_told(server, room):
     await leave_all(ada, bob)
 
 
+# covers: out.leave, sdk.duplicate_identity
 async def test_same_identity_replaces_the_older_session(server, room):
     ada, bob = await pair(server, room)
     again = Person("ada")
@@ -80,6 +86,7 @@ async def test_same_identity_replaces_the_older_session(server, room):
     await leave_all(again, bob)
 
 
+# covers: grant.hidden
 async def test_hidden_participant_sees_and_is_not_seen(server, room):
     ada, bob = await pair(server, room)
     ghost = Person("ghost")
@@ -91,6 +98,7 @@ async def test_hidden_participant_sees_and_is_not_seen(server, room):
     await leave_all(ada, bob, ghost)
 
 
+# covers: grant.canPublish
 async def test_who_may_not_publish_is_told(server, room):
     ada = Person("ada")
     await ada.join(server.url, room, can_publish=False)
@@ -99,6 +107,7 @@ async def test_who_may_not_publish_is_told(server, room):
     await leave_all(ada)
 
 
+# covers: grant.canSubscribe
 async def test_who_may_not_subscribe_gets_no_media(server, room):
     ada, bob, carol = Person("ada"), Person("bob"), Person("carol")
     await ada.join(server.url, room)
@@ -110,6 +119,7 @@ async def test_who_may_not_subscribe_gets_no_media(server, room):
     await leave_all(ada, bob, carol)
 
 
+# covers: in.subscription, sdk.auto_subscribe_off
 async def test_subscribing_by_hand(server, room):
     ada, bob = Person("ada"), Person("bob")
     await ada.join(server.url, room)
@@ -130,6 +140,7 @@ async def test_subscribing_by_hand(server, room):
     await leave_all(ada, bob)
 
 
+# covers: grant.roomJoin, sdk.connection_errors
 async def test_tokens_of_the_wrong_kind_are_refused(server, room):
     for jwt in ("", "nonsense", token(room, "ada", secret="not the secret, but long enough for it"), token(room, "ada", room_join=False)):
         with pytest.raises(rtc.ConnectError):

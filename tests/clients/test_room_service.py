@@ -15,6 +15,7 @@ async def service(server):
     await client.aclose()
 
 
+# covers: RoomService.CreateRoom, RoomService.ListRooms, RoomService.DeleteRoom, twirp.protobuf
 async def test_rooms_are_created_listed_and_deleted(server, room, service):
     made = await service.create_room(api.CreateRoomRequest(name=room, empty_timeout=60, metadata="m", max_participants=5))
     assert made.sid.startswith("RM_") and made.metadata == "m" and made.max_participants == 5
@@ -27,6 +28,7 @@ async def test_rooms_are_created_listed_and_deleted(server, room, service):
     assert not (await service.list_rooms(api.ListRoomsRequest(names=[room]))).rooms
 
 
+# covers: RoomService.DeleteRoom, out.leave, sdk.disconnect_reasons
 async def test_delete_room_ends_the_call(server, room, service):
     ada = await Person("ada").join(server.url, room)
     await service.delete_room(api.DeleteRoomRequest(room=room))
@@ -42,6 +44,8 @@ async def test_a_full_room_refuses(server, room, service):
     await leave_all(ada)
 
 
+# covers: RoomService.ListParticipants, RoomService.GetParticipant, RoomService.MutePublishedTrack
+# covers: RoomService.RemoveParticipant, twirp.errors, sdk.disconnect_reasons
 async def test_participants_are_listed_muted_and_removed(server, room, service):
     ada = await Person("ada").join(server.url, room)
     bob = await Person("bob").join(server.url, room)
@@ -63,6 +67,7 @@ async def test_participants_are_listed_muted_and_removed(server, room, service):
     await leave_all(bob)
 
 
+# covers: RoomService.UpdateParticipant, edge.can_publish_taken_away
 async def test_update_participant_changes_metadata_and_permissions(server, room, service):
     ada = await Person("ada").join(server.url, room)
     bob = await Person("bob").join(server.url, room)
@@ -80,6 +85,7 @@ async def test_update_participant_changes_metadata_and_permissions(server, room,
     await leave_all(ada, bob)
 
 
+# covers: RoomService.UpdateSubscriptions
 async def test_update_subscriptions(server, room, service):
     ada = await Person("ada").join(server.url, room)
     publication = await ada.show()
@@ -89,6 +95,7 @@ async def test_update_subscriptions(server, room, service):
     await leave_all(ada, bob)
 
 
+# covers: RoomService.SendData, RoomService.UpdateRoomMetadata, out.room_update, sdk.room_metadata
 async def test_send_data_and_room_metadata(server, room, service):
     ada = await Person("ada").join(server.url, room)
     bob = await Person("bob").join(server.url, room)
@@ -101,6 +108,7 @@ async def test_send_data_and_room_metadata(server, room, service):
     await leave_all(ada, bob)
 
 
+# covers: twirp.permissions, twirp.json, grant.roomCreate, grant.roomList, grant.roomAdmin
 async def test_each_method_needs_its_permission(server, room):
     def jwt(**grants):
         return api.AccessToken(KEY, SECRET).with_identity("back end").with_grants(api.VideoGrants(**grants)).to_jwt()

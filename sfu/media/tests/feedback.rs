@@ -71,6 +71,7 @@ fn report(call: &mut Call, client: usize, ssrc: u32, rtp_timestamp: u32) {
     });
 }
 
+/// covers: sdk.av_sync
 #[test]
 fn subscribers_can_align_sound_and_picture() {
     let mut call = Call::new();

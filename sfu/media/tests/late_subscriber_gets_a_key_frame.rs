@@ -5,6 +5,7 @@ mod common;
 use common::{Call, Camera, OUT_VP8};
 use plenum_types::{Codec, LayerTarget, ShardEvent, Ssrc};
 
+/// covers: sdk.late_join
 #[test]
 fn late_subscriber_gets_a_key_frame() {
     let mut call = Call::new();

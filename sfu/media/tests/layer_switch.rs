@@ -28,6 +28,7 @@ fn assert_contiguous(packets: &[Packet]) {
     }
 }
 
+/// covers: sdk.simulcast
 #[test]
 fn a_switch_waits_for_a_key_frame_and_leaves_no_hole() {
     let mut call = Call::new();
@@ -136,6 +137,7 @@ fn a_layer_that_comes_later_is_switched_up_to() {
     }
 }
 
+/// covers: sdk.av_sync
 #[test]
 fn sender_reports_align_layers_whose_packets_arrive_late() {
     let mut call = Call::new();
@@ -210,6 +212,7 @@ fn mute_and_pause_leave_no_hole() {
     assert!((50..=62).contains(&got.len()), "{}", got.len());
 }
 
+/// covers: sdk.video_fps
 #[test]
 fn a_lower_frame_rate_leaves_no_hole() {
     let mut call = Call::new();

@@ -6,6 +6,7 @@ use common::{Call, LEVEL_ID, OPUS};
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, ShardEvent, SpeakerLevel, Ssrc};
 
+/// covers: sdk.active_speakers
 #[test]
 fn speakers_are_told_by_level_and_their_levels_forwarded() {
     let mut call = Call::new();

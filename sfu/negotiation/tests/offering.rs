@@ -81,6 +81,7 @@ fn one_offer_is_out_at_a_time() {
     assert!(!outcome.offer_again);
 }
 
+/// covers: edge.sections_are_used_again
 #[test]
 fn a_section_is_used_again_after_it_was_inactive() {
     let mut offerer = Offerer::subscriber(local());

@@ -163,6 +163,7 @@ fn a_track_without_simulcast_has_its_ssrcs() {
     assert!(chromium::PLAIN.contains(&format!("a=ssrc-group:FID {ssrc} {repair}\r\n")));
 }
 
+/// covers: edge.firefox
 #[test]
 fn payload_types_are_those_of_the_offer() {
     let mut answerer = Answerer::single(local());
@@ -228,6 +229,7 @@ fn an_ice_restart_gives_both_sides_new_credentials() {
     }
 }
 
+/// covers: edge.sections_are_used_again
 #[test]
 fn stopped_sections_are_rejected_and_their_places_used_again() {
     for offers in [chromium::ALL, firefox::ALL] {

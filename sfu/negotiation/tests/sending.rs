@@ -123,6 +123,7 @@ fn a_lost_request_is_made_again() {
     assert_eq!(answerer.take_requirement(), videos(1));
 }
 
+/// covers: edge.sections_are_used_again
 #[test]
 fn a_section_rests_for_one_answer_before_it_carries_another_track() {
     let mut answerer = Answerer::single(local());

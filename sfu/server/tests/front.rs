@@ -10,6 +10,7 @@ fn validate(server: &Server, token: &str) -> (u16, String) {
     (answer.status, answer.body)
 }
 
+/// covers: grant.roomJoin, sdk.connection_errors
 #[test]
 fn tokens_get_their_documented_status() {
     let server = Server::start(&[]);
@@ -57,6 +58,7 @@ fn tokens_get_their_documented_status() {
     assert_eq!(validate(&server, &token(|_| ())).1, "success");
 }
 
+/// covers: sdk.connection_errors
 #[test]
 fn a_room_that_may_not_be_made_is_said_to_be_missing() {
     let server = Server::start(&[("PLENUM_AUTO_CREATE", "false")]);
@@ -88,6 +90,7 @@ fn signaling_paths_want_a_websocket_and_bear_prefixes_and_slashes() {
     }
 }
 
+/// covers: edge.root_is_cheap
 #[test]
 fn the_root_is_ok_for_programs_and_a_page_for_people() {
     let server = Server::start(&[]);

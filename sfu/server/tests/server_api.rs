@@ -30,6 +30,7 @@ fn admin(room: &str) -> VideoGrant {
     }
 }
 
+/// covers: RoomService.CreateRoom, RoomService.ListRooms, RoomService.DeleteRoom, twirp.json
 #[test]
 fn a_room_is_created_listed_and_deleted() {
     let server = Server::start(&[]);
@@ -55,6 +56,7 @@ fn a_room_is_created_listed_and_deleted() {
     assert_eq!(rooms, serde_json::json!({"rooms": []}));
 }
 
+/// covers: twirp.errors
 #[test]
 fn refusals_are_twirps() {
     let server = Server::start(&[]);
@@ -117,6 +119,7 @@ fn a_body_without_end_is_refused() {
     assert_eq!(server.get("/health/live").status, 200);
 }
 
+/// covers: twirp.protobuf
 #[test]
 fn protobuf_is_answered_in_protobuf() {
     let server = Server::start(&[]);
@@ -140,6 +143,7 @@ fn protobuf_is_answered_in_protobuf() {
     assert!(rooms.rooms.is_empty());
 }
 
+/// covers: RoomService.ListParticipants, RoomService.RemoveParticipant
 #[tokio::test]
 async fn participants_are_listed_and_removed() {
     let server = Server::start(&[]);

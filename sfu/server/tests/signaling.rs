@@ -7,6 +7,7 @@ use proto::{signal_request::Message as Request, signal_response::Message as Resp
 use support::{Server, token_of};
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
+/// covers: out.join
 #[tokio::test]
 async fn the_first_message_of_both_paths_is_the_join() {
     let server = Server::start(&[]);
@@ -28,6 +29,7 @@ async fn the_first_message_of_both_paths_is_the_join() {
     }
 }
 
+/// covers: in.ping, in.ping_req, out.pong, out.pong_resp, edge.both_pings
 #[tokio::test]
 async fn pings_are_answered_by_whoever_owns_the_socket() {
     let server = Server::start(&[]);
@@ -97,6 +99,7 @@ async fn a_message_of_the_largest_size_is_taken() {
     assert!(client.is_served().await);
 }
 
+/// covers: out.leave
 #[tokio::test]
 async fn a_session_that_is_not_here_is_told_to_join_anew() {
     let server = Server::start(&[]);
@@ -113,6 +116,7 @@ async fn a_session_that_is_not_here_is_told_to_join_anew() {
     assert!(server.get("/metrics").body.contains("plenum_rooms 0"));
 }
 
+/// covers: sdk.duplicate_identity
 #[tokio::test]
 async fn one_identity_has_one_session() {
     let server = Server::start(&[]);

@@ -355,6 +355,7 @@ mod tests {
         Timestamp::from_millis(millis)
     }
 
+    /// covers: data.user
     #[test]
     fn a_message_goes_to_everyone_but_its_sender() {
         let mut router = router(|_| {});
@@ -368,6 +369,7 @@ mod tests {
         assert_eq!(read.sequence, 1);
     }
 
+    /// covers: data.destinations
     #[test]
     fn destinations_are_honoured() {
         let mut router = router(|_| {});
@@ -379,6 +381,7 @@ mod tests {
         assert_eq!(*delivery.to, [CAROL]);
     }
 
+    /// covers: grant.hidden
     #[test]
     fn a_hidden_sender_has_no_name() {
         let mut router = router(|participants| participants[0].hidden = true);
@@ -390,6 +393,7 @@ mod tests {
         assert_eq!(read.participant_sid, "");
     }
 
+    /// covers: grant.canPublishData
     #[test]
     fn who_may_not_send_is_refused() {
         let mut router = router(|participants| participants[0].can_publish_data = false);
@@ -401,6 +405,7 @@ mod tests {
         assert_eq!(stranger.unwrap_err(), Refusal::NotAllowed);
     }
 
+    /// covers: data.reliable
     #[test]
     fn reliable_messages_are_taken_once_and_in_order() {
         let mut router = router(|_| {});
@@ -423,6 +428,7 @@ mod tests {
         );
     }
 
+    /// covers: data.transcription
     #[test]
     fn only_agents_transcribe_and_speak_for_others() {
         let transcription = || packet(0, Value::Transcription(Transcription::default()));
@@ -444,6 +450,7 @@ mod tests {
         assert_eq!(identity(&by_other), "alice");
     }
 
+    /// covers: data.metrics, grant.canSubscribeMetrics
     #[test]
     fn metrics_go_to_those_who_may_see_them() {
         let mut router = router(|participants| participants[2].can_subscribe_metrics = true);
@@ -452,6 +459,7 @@ mod tests {
         assert_eq!(*delivery.to, [CAROL]);
     }
 
+    /// covers: data.replay
     #[test]
     fn a_resumed_receiver_gets_what_it_missed() {
         let mut router = router(|_| {});

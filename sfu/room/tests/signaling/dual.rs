@@ -75,6 +75,7 @@ fn joined(world: &mut World, identity: &str) -> crate::world::Client {
     client
 }
 
+/// covers: out.offer, out.join, sdk.dual_peer_connection
 #[test]
 fn the_subscriber_offer_comes_right_after_the_join() {
     let mut world = World::default();
@@ -94,6 +95,7 @@ fn the_subscriber_offer_comes_right_after_the_join() {
     );
 }
 
+/// covers: out.offer, sdk.late_join
 #[test]
 fn tracks_that_are_there_already_are_in_the_first_offer() {
     let mut world = World::default();
@@ -108,6 +110,7 @@ fn tracks_that_are_there_already_are_in_the_first_offer() {
     assert_eq!(world.subscriptions_added(), 2);
 }
 
+/// covers: in.answer, out.offer
 #[test]
 fn later_tracks_come_with_one_debounced_offer_after_the_answer() {
     let mut world = World::default();
@@ -127,6 +130,7 @@ fn later_tracks_come_with_one_debounced_offer_after_the_answer() {
     assert_eq!(world.subscriptions_added(), 2);
 }
 
+/// covers: in.offer, out.answer
 #[test]
 fn the_publisher_connection_opens_with_its_first_offer() {
     let mut world = World::default();
@@ -145,6 +149,7 @@ fn the_publisher_connection_opens_with_its_first_offer() {
     assert!(answer.mid_to_track_id.is_empty());
 }
 
+/// covers: grant.canSubscribe
 #[test]
 fn who_may_not_subscribe_gets_no_offer() {
     let mut world = World::default();
@@ -177,6 +182,7 @@ fn an_offer_without_an_answer_makes_the_client_start_over() {
     assert!(leave.can_reconnect);
 }
 
+/// covers: sdk.resume
 #[test]
 fn a_resume_restarts_ice_even_if_an_offer_was_lost() {
     let mut world = World::default();

@@ -22,6 +22,7 @@ fn goodbye() -> Request {
     })
 }
 
+/// covers: in.leave, out.update
 #[test]
 fn a_client_that_leaves_is_gone_at_once() {
     let mut world = World::default();
@@ -84,6 +85,7 @@ fn an_agent_keeps_no_room_open() {
     );
 }
 
+/// covers: out.leave, sdk.disconnect_reasons
 #[test]
 fn leaves_say_what_to_do_next() {
     for (reason, word, action) in [
@@ -183,6 +185,7 @@ fn a_lost_shard_sends_its_clients_back() {
     assert!(leaves(&world.seen(&bob)).is_empty());
 }
 
+/// covers: out.room_update
 #[test]
 fn counts_of_the_room_go_out_every_five_seconds_at_most() {
     let mut world = World::default();

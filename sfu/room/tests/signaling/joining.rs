@@ -6,6 +6,7 @@ use plenum_room::{ApiRequest, ApiResponse, JoinRefusal, RoomInput, RoomOutput, R
 use plenum_types::ShardCommand;
 use std::time::Duration;
 
+/// covers: out.join, out.answer, sdk.single_peer_connection
 #[test]
 fn the_first_messages_are_join_and_answer() {
     let mut world = World::default();
@@ -69,6 +70,7 @@ fn the_shard_hears_of_a_transport_before_the_client_gets_its_answer() {
     assert!(open < connect && connect < answer);
 }
 
+/// covers: out.update
 #[test]
 fn others_see_a_participant_join_and_become_active() {
     let mut world = World::default();
@@ -95,6 +97,7 @@ fn one_update_is_encoded_once_for_all() {
     assert_eq!(shared(&alice).as_ptr(), shared(&bob).as_ptr());
 }
 
+/// covers: out.leave, sdk.duplicate_identity
 #[test]
 fn a_second_session_of_an_identity_takes_the_place_of_the_first() {
     let mut world = World::default();
@@ -115,6 +118,7 @@ fn a_second_session_of_an_identity_takes_the_place_of_the_first() {
     assert_ne!(again.sid, alice.sid);
 }
 
+/// covers: grant.hidden
 #[test]
 fn nobody_hears_of_a_hidden_participant() {
     let mut world = World::default();
@@ -142,6 +146,7 @@ fn nobody_hears_of_a_hidden_participant() {
     assert_eq!(all.len(), 3);
 }
 
+/// covers: grant.recorder
 #[test]
 fn a_recorder_makes_the_room_recorded() {
     let mut world = World::default();
@@ -208,6 +213,7 @@ fn who_is_not_active_in_a_minute_failed_to_join() {
     assert_eq!(world.room.stats().participants, 0);
 }
 
+/// covers: grant.canUpdateOwnMetadata
 #[test]
 fn join_metadata_counts_only_if_the_token_allows_it() {
     let mut world = World::default();
@@ -227,6 +233,7 @@ fn join_metadata_counts_only_if_the_token_allows_it() {
     }
 }
 
+/// covers: out.refresh_token
 #[test]
 fn tokens_are_renewed_every_five_minutes() {
     let mut world = World::default();
@@ -236,6 +243,7 @@ fn tokens_are_renewed_every_five_minutes() {
     assert_eq!(world.tokens.len(), 2);
 }
 
+/// covers: edge.unknown_message
 #[test]
 fn an_unknown_message_is_ignored() {
     let mut world = World::default();

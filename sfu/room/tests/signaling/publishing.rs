@@ -19,6 +19,7 @@ fn refusals(messages: &[Message]) -> Vec<proto::RequestResponse> {
         .collect()
 }
 
+/// covers: in.add_track, out.track_published, edge.mid_to_track_id
 #[test]
 fn a_request_is_answered_at_once_and_the_track_follows_with_its_section() {
     let mut world = World::default();
@@ -49,6 +50,7 @@ fn a_request_is_answered_at_once_and_the_track_follows_with_its_section() {
     assert_eq!(track.codecs[0].layers[2].rid, "f");
 }
 
+/// covers: in.offer, in.add_track, edge.offer_before_add_track
 #[test]
 fn an_offer_that_comes_before_its_request_waits_for_it() {
     let mut world = World::default();
@@ -86,6 +88,7 @@ fn sections_with_strange_track_ids_go_to_requests_of_their_kind() {
     assert_eq!(receiver.encodings.len(), 3);
 }
 
+/// covers: edge.firefox
 #[test]
 fn firefox_track_ids_match_by_kind_at_once() {
     let mut world = World::default();
@@ -98,6 +101,7 @@ fn firefox_track_ids_match_by_kind_at_once() {
     assert_eq!(world.added_tracks().len(), 1);
 }
 
+/// covers: edge.muted_without_rtp
 #[test]
 fn a_muted_track_is_published_without_media() {
     let mut world = World::default();
@@ -117,6 +121,7 @@ fn a_muted_track_is_published_without_media() {
     );
 }
 
+/// covers: in.mute, out.update
 #[test]
 fn mute_is_broadcast_and_never_echoed() {
     let mut world = World::default();
@@ -149,6 +154,7 @@ fn mute_is_broadcast_and_never_echoed() {
     assert_eq!(refusals(&world.seen(&alice))[0].reason(), Reason::NotFound);
 }
 
+/// covers: out.track_unpublished
 #[test]
 fn a_section_that_goes_inactive_unpublishes_its_track() {
     let mut world = World::default();
@@ -190,6 +196,7 @@ fn a_track_restarted_between_two_offers_gets_a_new_sid_on_its_old_section() {
     assert!(info.tracks.iter().all(|track| track.sid != camera_sid));
 }
 
+/// covers: grant.canPublishSources, out.request_response
 #[test]
 fn sources_outside_the_token_are_refused_with_the_request() {
     let mut world = World::default();
@@ -267,6 +274,7 @@ fn a_participant_publishes_at_most_its_limit() {
     );
 }
 
+/// covers: out.track_unpublished, edge.can_publish_taken_away
 #[test]
 fn lost_permission_unpublishes_and_says_so() {
     let mut world = World::default();

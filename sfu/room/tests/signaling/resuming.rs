@@ -14,6 +14,7 @@ fn lose_signal(world: &mut World, client: &Client) {
     });
 }
 
+/// covers: out.reconnect, sdk.resume
 #[test]
 fn a_resume_starts_with_reconnect_and_touches_no_media() {
     let mut world = World::default();
@@ -59,6 +60,7 @@ fn a_resume_starts_with_reconnect_and_touches_no_media() {
     );
 }
 
+/// covers: sdk.resume
 #[test]
 fn the_client_restarts_ice_after_a_resume() {
     let mut world = World::default();
@@ -79,6 +81,7 @@ fn the_client_restarts_ice_after_a_resume() {
     assert_eq!(answers(&world.seen(&alice))[0].id, 5);
 }
 
+/// covers: out.leave
 #[test]
 fn an_unknown_session_starts_over_at_once() {
     let mut world = World::default();
@@ -212,6 +215,7 @@ fn a_client_that_believes_in_a_lost_track_starts_over() {
     );
 }
 
+/// covers: in.sync_state
 #[test]
 fn sync_state_brings_back_wishes_and_asks_for_missed_data() {
     let mut world = World::default();
@@ -262,6 +266,8 @@ fn a_lost_request_for_sections_is_made_again_after_a_resume() {
     assert_eq!(requirements(&world.seen(&bob)), [(0, 0)]);
 }
 
+/// covers: in.simulate, simulate.disconnect_signal_on_resume
+/// covers: simulate.disconnect_signal_on_resume_no_messages
 #[test]
 fn simulated_faults_hit_the_next_resume() {
     use proto::simulate_scenario::Scenario;
@@ -292,6 +298,7 @@ fn simulated_faults_hit_the_next_resume() {
     assert_eq!(leaves(&world.seen(&back)).len(), 1);
 }
 
+/// covers: data.replay
 #[test]
 fn a_resume_replays_data_of_those_who_are_there_each_once() {
     let mut world = World::default();

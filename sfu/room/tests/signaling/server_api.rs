@@ -42,6 +42,7 @@ fn absent_participants_are_not_found() {
     }
 }
 
+/// covers: RoomService.RemoveParticipant, out.leave
 #[test]
 fn a_removed_participant_gets_a_final_leave() {
     let mut world = World::default();
@@ -62,6 +63,7 @@ fn a_removed_participant_gets_a_final_leave() {
     );
 }
 
+/// covers: RoomService.MutePublishedTrack, out.mute
 #[test]
 fn mute_reaches_the_publisher_and_unmute_needs_a_setting() {
     let mut world = World::default();
@@ -98,6 +100,7 @@ fn mute_reaches_the_publisher_and_unmute_needs_a_setting() {
     assert!(world.api(mute(&microphone, false)).is_ok());
 }
 
+/// covers: RoomService.UpdateParticipant
 #[test]
 fn update_participant_merges_attributes_and_replaces_permission() {
     let mut world = World::default();
@@ -150,6 +153,7 @@ fn update_participant_merges_attributes_and_replaces_permission() {
     assert!(!updates(&world.seen(&alice)).is_empty());
 }
 
+/// covers: RoomService.UpdateParticipant, grant.canSubscribe
 #[test]
 fn permission_to_subscribe_comes_and_goes() {
     let mut world = World::default();
@@ -176,6 +180,7 @@ fn permission_to_subscribe_comes_and_goes() {
     assert_eq!(set(true), 2);
 }
 
+/// covers: RoomService.UpdateParticipant, grant.hidden
 #[test]
 fn a_participant_becomes_hidden_and_visible() {
     let mut world = World::default();
@@ -208,6 +213,7 @@ fn a_participant_becomes_hidden_and_visible() {
     assert_eq!(hide(false), (State::Active, 2));
 }
 
+/// covers: in.update_metadata, out.request_response, grant.canUpdateOwnMetadata
 #[test]
 fn own_metadata_needs_permission_and_has_limits() {
     let mut world = World::default();
@@ -245,6 +251,7 @@ fn own_metadata_needs_permission_and_has_limits() {
     assert_eq!(reason(&mut world, &bob), Some(Reason::Ok));
 }
 
+/// covers: RoomService.UpdateRoomMetadata, out.room_update
 #[test]
 fn room_metadata_reaches_everyone_at_once() {
     let mut world = World::default();
@@ -269,6 +276,7 @@ fn room_metadata_reaches_everyone_at_once() {
     );
 }
 
+/// covers: RoomService.UpdateSubscriptions
 #[test]
 fn the_server_subscribes_for_a_participant() {
     let mut world = World::default();
@@ -288,6 +296,7 @@ fn the_server_subscribes_for_a_participant() {
     assert_eq!(world.room.stats().subscriptions, 1);
 }
 
+/// covers: RoomService.SendData
 #[test]
 fn data_of_the_server_goes_to_whom_it_names_and_once() {
     let mut world = World::default();
@@ -329,6 +338,7 @@ fn data_of_the_server_goes_to_whom_it_names_and_once() {
     assert_eq!(user.topic.as_deref(), Some("chat"));
 }
 
+/// covers: grant.canPublishData
 #[test]
 fn the_shard_knows_who_may_send_data() {
     let mut world = World::default();

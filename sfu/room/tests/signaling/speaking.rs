@@ -27,6 +27,7 @@ fn speaks(track: TrackId, active: bool) -> ShardEvent {
     }])
 }
 
+/// covers: out.speakers_changed
 #[test]
 fn speakers_are_told_to_themselves_and_to_those_who_hear_them() {
     let mut world = World::default();
@@ -72,6 +73,7 @@ fn who_comes_while_somebody_speaks_learns_it_with_the_first_sound() {
     assert_eq!(speakers(&world.seen(&bob)), [(alice.sid, true)]);
 }
 
+/// covers: in.simulate, simulate.speaker_update
 #[test]
 fn a_simulated_speaker_falls_silent_in_time() {
     let mut world = World::default();
@@ -90,6 +92,7 @@ fn a_simulated_speaker_falls_silent_in_time() {
     );
 }
 
+/// covers: out.connection_quality
 #[test]
 fn quality_is_told_when_it_changes() {
     let mut world = World::default();

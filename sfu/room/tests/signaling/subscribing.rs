@@ -34,6 +34,7 @@ fn subscribe(sid: &str, subscribe: bool) -> Request {
     })
 }
 
+/// covers: sdk.late_join, edge.mid_to_track_id
 #[test]
 fn who_joins_later_has_the_tracks_in_its_first_answer() {
     let mut world = World::default();
@@ -59,6 +60,7 @@ fn who_joins_later_has_the_tracks_in_its_first_answer() {
     assert!(requirements(&seen).is_empty());
 }
 
+/// covers: out.media_sections_requirement, edge.update_before_sdp
 #[test]
 fn who_is_there_already_is_asked_to_offer_and_learns_of_the_track_first() {
     let mut world = World::default();
@@ -81,6 +83,7 @@ fn who_is_there_already_is_asked_to_offer_and_learns_of_the_track_first() {
     assert_eq!(world.subscriptions_added(), 2);
 }
 
+/// covers: out.media_sections_requirement
 #[test]
 fn missing_sections_are_asked_for_once() {
     let mut world = World::default();
@@ -102,6 +105,7 @@ fn missing_sections_are_asked_for_once() {
     assert_eq!(answer.mid_to_track_id.len(), 3 + 5);
 }
 
+/// covers: edge.offers_in_order, edge.offer_id_zero
 #[test]
 fn every_offer_is_answered_in_order_whatever_its_id() {
     let mut world = World::default();
@@ -150,6 +154,7 @@ fn a_published_track_ends_at_its_subscribers() {
     assert_eq!(answer.mid_to_track_id.len(), 1);
 }
 
+/// covers: in.subscription, sdk.auto_subscribe_off
 #[test]
 fn without_auto_subscribe_only_what_is_asked_for_comes() {
     let mut world = World::default();
@@ -167,6 +172,7 @@ fn without_auto_subscribe_only_what_is_asked_for_comes() {
     assert_eq!(world.room.stats().subscriptions, 0);
 }
 
+/// covers: out.subscription_response
 #[test]
 fn a_track_that_never_comes_is_reported() {
     let mut world = World::default();
@@ -189,6 +195,8 @@ fn a_track_that_never_comes_is_reported() {
     assert_eq!(failed(&world), [proto::SubscriptionError::SeTrackNotfound]);
 }
 
+/// covers: in.subscription_permission, out.subscription_permission_update
+/// covers: sdk.subscription_permissions
 #[test]
 fn a_publisher_decides_who_gets_its_tracks() {
     let mut world = World::default();
@@ -232,6 +240,7 @@ fn a_publisher_decides_who_gets_its_tracks() {
     assert_eq!(world.room.stats().subscriptions, 2);
 }
 
+/// covers: grant.canSubscribe
 #[test]
 fn tokens_without_can_subscribe_get_updates_and_no_tracks() {
     let mut world = World::default();
@@ -254,6 +263,7 @@ fn a_hidden_publisher_is_not_heard() {
     assert_eq!(world.room.stats().subscriptions, 0);
 }
 
+/// covers: out.track_subscribed
 #[test]
 fn the_publisher_is_told_once_that_somebody_gets_its_track() {
     let mut world = World::default();
@@ -273,6 +283,7 @@ fn the_publisher_is_told_once_that_somebody_gets_its_track() {
     assert_eq!(told, [microphone, camera]);
 }
 
+/// covers: in.track_setting, sdk.adaptive_stream
 #[test]
 fn the_smallest_layer_that_is_large_enough_is_wanted() {
     let mut world = World::default();
@@ -315,6 +326,7 @@ fn the_smallest_layer_that_is_large_enough_is_wanted() {
     }
 }
 
+/// covers: in.track_setting, sdk.adaptive_stream
 #[test]
 fn invisible_elements_pause_their_track() {
     let mut world = World::default();
@@ -334,6 +346,7 @@ fn invisible_elements_pause_their_track() {
     assert_eq!((got[1].paused, got[1].temporal), (false, 1));
 }
 
+/// covers: in.track_setting, sdk.adaptive_stream
 #[test]
 fn an_adaptive_stream_starts_small_and_remembers_settings_that_came_early() {
     let mut world = World::default();

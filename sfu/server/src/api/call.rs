@@ -334,6 +334,7 @@ mod tests {
         call(method).check(&claims).is_ok()
     }
 
+    /// covers: twirp.permissions, grant.roomCreate, grant.roomList, grant.roomAdmin
     #[test]
     fn each_method_needs_its_own_permission() {
         let create = || VideoGrant {
@@ -366,6 +367,7 @@ mod tests {
         }
     }
 
+    /// covers: grant.room, grant.roomAdmin
     #[test]
     fn an_admin_of_the_nameless_room_is_nobody() {
         let body = Call::read(Method::SendData, Encoding::Json, b"{}").unwrap();
@@ -379,6 +381,7 @@ mod tests {
         assert_eq!(body.check(&claims).unwrap_err().code, Code::InvalidArgument);
     }
 
+    /// covers: twirp.json, twirp.protobuf, edge.twirp_json_shapes
     #[test]
     fn both_spellings_and_protobuf_are_read() {
         let camel = br#"{"name":"lobby","emptyTimeout":9}"#;

@@ -193,6 +193,7 @@ mod tests {
         serde_json::from_slice(&write(message, shape)).unwrap()
     }
 
+    /// covers: twirp.json, edge.twirp_json_shapes
     #[test]
     fn unset_fields_are_written_and_names_are_those_of_the_proto_files() {
         let participant = proto::ParticipantInfo {

@@ -177,6 +177,7 @@ mod tests {
         assert_eq!(keys().verify(&token), Err(TokenError::UnknownKey));
     }
 
+    /// covers: grant.exp, grant.nbf
     #[test]
     fn old_and_early_tokens_are_refused() {
         let token = keys().sign(&claims(1_000_000)).unwrap();

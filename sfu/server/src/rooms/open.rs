@@ -470,6 +470,7 @@ mod tests {
     use super::*;
     use crate::auth::VideoGrant;
 
+    /// covers: grant.canPublish, grant.canSubscribe, grant.canPublishData
     #[test]
     fn absent_grants_mean_yes_and_a_refreshed_token_keeps_what_was_taken_away() {
         let claims = Claims {
@@ -493,6 +494,7 @@ mod tests {
         assert!(!permissions.may_publish(proto::TrackSource::Camera));
     }
 
+    /// covers: grant.roomConfig
     #[test]
     fn a_tokens_room_configuration_counts() {
         let claims = Claims {

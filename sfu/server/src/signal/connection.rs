@@ -193,6 +193,7 @@ mod tests {
         drop(room.recv().await);
     }
 
+    /// covers: edge.unknown_message
     #[tokio::test]
     async fn malformed_frames_end_the_connection_and_unknown_messages_do_not() {
         let (inbox, mut room) = mpsc::unbounded_channel();

@@ -299,6 +299,7 @@ mod tests {
         JoinContext::read(&keys(), version, Some(token), &query)
     }
 
+    /// covers: grant.roomJoin, grant.room
     #[test]
     fn a_token_must_allow_joining_and_name_room_and_identity() {
         let v0 = SignalVersion::V0;

@@ -295,6 +295,7 @@ mod tests {
         assert_eq!(json(&leave(4711)), None);
     }
 
+    /// covers: edge.both_pings
     #[test]
     fn both_kinds_of_ping_are_answered_and_nothing_else() {
         use proto::{signal_request::Message as Request, signal_response::Message as Response};
