@@ -29,8 +29,8 @@ for (const [mode, path] of [
       const joined = performance.now();
       await bob.showAndSpeak();
       await assertMutual(ada, bob);
-      assert.deepEqual(ada.signalPaths, [path]);
-      assert.deepEqual(bob.signalPaths, [path]);
+      assert.deepEqual(await ada.signalPaths(), [path]);
+      assert.deepEqual(await bob.signalPaths(), [path]);
       const first = (await bob.frameTimes(ada))[0] - performance.timeOrigin;
       figure(`browser_join_${mode}_ms`, joined - started, 'ms', 1000);
       figure(`browser_first_frame_${mode}_ms`, first - started, 'ms', 1500);

@@ -1,14 +1,18 @@
 // Waiting and measuring: what a test does besides acting.
 
-/** Runs `look` until it gives something true, and returns that. The error says what was waited for and last seen. */
-export async function until(look, what, { within = 10_000, every = 100 } = {}) {
+/**
+ * Runs `look` until it gives something true, and returns that. The error says what was waited for, and last seen: by `diagnose`,
+ * where `look` itself says only that it is not yet so.
+ */
+export async function until(look, what, { within = 10_000, every = 100, diagnose } = {}) {
   const deadline = performance.now() + within;
   let last;
   for (;;) {
     last = await look();
     if (last) return last;
     if (performance.now() > deadline) {
-      throw new Error(`${what}: not within ${within / 1000} s (last: ${JSON.stringify(last)})`);
+      const seen = diagnose ? await diagnose() : last;
+      throw new Error(`${what}: not within ${within / 1000} s (last: ${JSON.stringify(seen)})`);
     }
     await pause(every);
   }

@@ -6,15 +6,16 @@ import { token } from './tokens.mjs';
 
 /** Frames that must be decoded anew before somebody counts as seen: two thirds of a second at 15 fps. */
 const SEEN_FRAMES = 10;
+/** Codecs, and the way from RGB to YUV and back, change a brightness by less. */
+const LUMA_TOLERANCE = 20;
+const TONE_TOLERANCE_HZ = 5;
+/** Silence and noise are below. */
+const AUDIBLE_DECIBELS = -60;
 
 export class Person {
-  /** Paths of the WebSockets that the page opened, in order. */
-  signalPaths = [];
-
   constructor(identity, page) {
     this.identity = identity;
     this.page = page;
-    page.on('websocket', (socket) => this.signalPaths.push(new URL(socket.url()).pathname));
   }
 
   /** Opens the test page, not joined yet. */
@@ -40,6 +41,11 @@ export class Person {
   /** Runs a function in the page. */
   do(fn, argument) {
     return this.page.evaluate(fn, argument);
+  }
+
+  /** Paths of the WebSockets that the page opened, in order. */
+  signalPaths() {
+    return this.do(() => window.client.sockets.map((url) => new URL(url).pathname));
   }
 
   show() {
@@ -89,6 +95,42 @@ export class Person {
       },
       `${this.identity} to hear ${other.identity}`,
       options,
+    );
+  }
+
+  /** Publishes a camera that shows one brightness, 0 to 255. */
+  paints(luma, options) {
+    return this.do(([luma, options]) => window.client.paint(luma, options), [luma, options]);
+  }
+
+  /** Publishes a microphone that hears one tone. */
+  sings(hertz, options) {
+    return this.do(([hertz, options]) => window.client.sing(hertz, options), [hertz, options]);
+  }
+
+  /** Waits until what is shown of `other` is as bright as that. */
+  async seesLuma(other, luma, options) {
+    const shown = () => this.do((identity) => window.client.luma(identity), other.identity);
+    return until(
+      async () => {
+        const now = await shown();
+        return now && Math.abs(now - luma) < LUMA_TOLERANCE ? now : null;
+      },
+      `${this.identity} to see ${other.identity} at a brightness of ${luma}`,
+      { diagnose: shown, ...options },
+    );
+  }
+
+  /** Waits until what is heard of `other` is that tone. */
+  async hearsTone(other, hertz, options) {
+    const heard = () => this.do((identity) => window.client.tone(identity), other.identity);
+    return until(
+      async () => {
+        const now = await heard();
+        return now && now.decibels > AUDIBLE_DECIBELS && Math.abs(now.hertz - hertz) < TONE_TOLERANCE_HZ ? now : null;
+      },
+      `${this.identity} to hear ${other.identity} at ${hertz} Hz`,
+      { diagnose: heard, ...options },
     );
   }
 

@@ -137,6 +137,10 @@ def need_chromium(out: TextIO) -> str | None:
     return apt(out, {"/usr/bin/chromium": "chromium"})
 
 
+def need_firefox(out: TextIO) -> str | None:
+    return apt(out, {"/usr/bin/firefox-esr": "firefox-esr"})
+
+
 def need_browser(out: TextIO) -> str | None:
     return npm(out, "tests/browser")
 

@@ -1,6 +1,7 @@
 // One participant in a page: livekit-client as any application uses it, plus a record of what was seen and heard.
 
 import { Room, RoomEvent, Track, VideoPreset, VideoQuality } from 'livekit-client';
+import { flashAndBeep, lumaOf, offsets, picture, tone, toneOf, watchFlashes } from './pattern.js';
 
 /** What test publishers send: two cores must feed every page of a test. */
 const CAMERA = { width: 640, height: 360, frameRate: 15 };
@@ -26,8 +27,18 @@ const RECORDED = [
 /** Milliseconds of the wall clock, so that pages and the test can be compared. */
 const now = () => performance.timeOrigin + performance.now();
 
+/** Addresses of the WebSockets that the page opened: not every browser tells its driver. */
+const sockets = [];
+window.WebSocket = class extends WebSocket {
+  constructor(url, protocols) {
+    super(url, protocols);
+    sockets.push(String(url));
+  }
+};
+
 class Client {
   room = null;
+  sockets = sockets;
   /** `{ at, name }` for each event of RECORDED; Disconnected has its reason. */
   events = [];
   /** Times of decoded frames by the publisher's identity. */
@@ -85,6 +96,46 @@ class Client {
     this.publication(identity, 'video').setVideoQuality(VideoQuality[quality]);
   }
 
+  /** Publishes a camera that shows one brightness. */
+  async paint(luma, options) {
+    await this.room.localParticipant.publishTrack(picture(luma), { source: Track.Source.Camera, ...options });
+  }
+
+  /** Publishes a microphone that hears one tone. */
+  async sing(hertz, options) {
+    await this.room.localParticipant.publishTrack(tone(hertz), { source: Track.Source.Microphone, dtx: false, ...options });
+  }
+
+  /** Publishes a camera that flashes while its microphone beeps. */
+  async flash() {
+    const { video, audio } = flashAndBeep();
+    await this.room.localParticipant.publishTrack(video, { source: Track.Source.Camera });
+    await this.room.localParticipant.publishTrack(audio, { source: Track.Source.Microphone, dtx: false });
+  }
+
+  /** Brightness of what is shown of `identity`. */
+  luma(identity, kind = 'video') {
+    return lumaOf(this.publication(identity, kind)?.track?.attachedElements[0]);
+  }
+
+  /** The loudest frequency in what is heard of `identity`. */
+  tone(identity, kind = 'audio') {
+    const track = this.publication(identity, kind)?.track;
+    return track ? toneOf(track.mediaStreamTrack) : null;
+  }
+
+  /** Begins to note flashes and beeps of `identity`. */
+  async watchFlashes(identity) {
+    const [video, audio] = ['video', 'audio'].map((kind) => this.publication(identity, kind).track);
+    this.flashes = await watchFlashes(video.attachedElements[0], audio.mediaStreamTrack);
+  }
+
+  /** How much later than its beep each flash since `since` was seen, in milliseconds; times are of the page's clock. */
+  avOffsets(since) {
+    const later = (times) => times.filter((at) => at > since);
+    return offsets({ flashes: later(this.flashes.flashes), beeps: this.flashes.beeps });
+  }
+
   listenForText(topic) {
     this.room.registerTextStreamHandler(topic, async (reader, sender) => {
       this.texts.push({ from: sender.identity, text: await reader.readAll(), topic });
@@ -99,8 +150,9 @@ class Client {
     }
     room.on(RoomEvent.TrackSubscribed, (track, _publication, participant) => {
       // Chromium plays out, and counts, only audio that is attached to something.
-      document.body.append(track.attach());
-      if (track.kind === Track.Kind.Video) void this.#watch(participant.identity, track.mediaStreamTrack);
+      const element = track.attach();
+      document.body.append(element);
+      if (track.kind === Track.Kind.Video) void this.#watch(participant.identity, track.mediaStreamTrack, element);
     });
     room.on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
     room.on(RoomEvent.ActiveSpeakersChanged, (speakers) => {
@@ -112,8 +164,17 @@ class Client {
   }
 
   /** Notes the time of every decoded frame until the track ends. Times of one publisher survive its tracks. */
-  async #watch(identity, mediaStreamTrack) {
+  async #watch(identity, mediaStreamTrack, element) {
     const times = (this.frames[identity] ??= []);
+    // Firefox has no MediaStreamTrackProcessor: there the shown frames are noted.
+    if (!('MediaStreamTrackProcessor' in window)) {
+      const note = () => {
+        times.push(now());
+        element.requestVideoFrameCallback(note);
+      };
+      element.requestVideoFrameCallback(note);
+      return;
+    }
     const reader = new MediaStreamTrackProcessor({ track: mediaStreamTrack }).readable.getReader();
     for (;;) {
       const { value, done } = await reader.read();
