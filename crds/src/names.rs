@@ -46,6 +46,8 @@ pub const SFU_PROGRAM: &str = "/usr/local/bin/plenum-sfu";
 pub const PORT_SIGNAL: u16 = 7880;
 /// Port between members and from the operator, guarded by the cluster secret.
 pub const PORT_INTERNAL: u16 = 7882;
+/// Port of a member for metrics, full health and debug.
+pub const PORT_ADMIN: u16 = 7870;
 
 /// Key in the API keys Secret, if the reference names none.
 pub const SECRET_KEY_API_KEYS: &str = "keys";

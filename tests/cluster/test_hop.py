@@ -50,6 +50,23 @@ async def test_the_internal_port_needs_the_secret(pool: Pool):
             assert answer.status == 404
 
 
+async def test_only_the_admin_port_shows_metrics_and_health(pool: Pool):
+    member = pool.members[0]
+    admin = f"http://127.0.0.1:{member.admin_port}"
+    async with aiohttp.ClientSession() as http:
+        for path, public, private in (
+            ("/metrics", 404, 200),
+            ("/health", 404, 200),
+            ("/health/info", 404, 200),
+            ("/health/ready", 200, 200),
+            ("/health/live", 200, 200),
+            ("/rtc/validate", 401, 404),
+        ):
+            for base, status in ((member.http, public), (admin, private)):
+                async with http.get(base + path) as answer:
+                    assert answer.status == status, (base, path)
+
+
 async def test_nginx_in_front(pool: Pool, room):
     nginx = pool.start_nginx()
     trust = ssl.create_default_context(cafile=str(nginx.folder / "tls.crt"))

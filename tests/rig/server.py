@@ -16,9 +16,12 @@ class Server:
     def __init__(self, name: str = "sfu", *, port: int | None = None, arguments: tuple[str, ...] = ("--dev",), **environment: str):
         self.name = name
         self.port = port or free_port()
+        self.admin_port = free_port()
         self.media_port = free_port(MEDIA_PORTS)
         self.environment = {
             "PLENUM_PORT": str(self.port),
+            # Not in dev mode, where the public port serves what this one does elsewhere.
+            "PLENUM_ADMIN_ADDRESS": f"127.0.0.1:{self.admin_port}",
             "RTC_MIN_PORT": str(self.media_port),
             "RTC_MAX_PORT": str(self.media_port + MEDIA_PORTS - 1),
             "PLENUM_ADVERTISE": "127.0.0.1",

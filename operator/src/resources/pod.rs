@@ -1,6 +1,6 @@
 //! The Pod of a MediaNode.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource,
@@ -70,14 +70,7 @@ pub fn pod(pool: &MediaPool, node: &MediaNode, install: &str) -> Pod {
             name: Some(name),
             namespace: node.namespace(),
             labels: Some(pod_labels),
-            // An autoscaler of Kubernetes nodes must not remove one under a call.
-            annotations: Some(
-                [(
-                    names::ANNOTATION_SAFE_TO_EVICT.to_owned(),
-                    "false".to_owned(),
-                )]
-                .into(),
-            ),
+            annotations: Some(annotations()),
             owner_references: owner(node),
             ..ObjectMeta::default()
         },
@@ -117,6 +110,18 @@ pub fn pod(pool: &MediaPool, node: &MediaNode, install: &str) -> Pod {
         }),
         status: None,
     }
+}
+
+fn annotations() -> BTreeMap<String, String> {
+    [
+        // An autoscaler of Kubernetes nodes must not remove one under a call.
+        (names::ANNOTATION_SAFE_TO_EVICT, "false".to_owned()),
+        // What a Prometheus that finds its targets by annotations looks for.
+        ("prometheus.io/scrape", "true".to_owned()),
+        ("prometheus.io/port", names::PORT_ADMIN.to_string()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
 }
 
 /// Members of one pool over Kubernetes nodes as evenly as they fit.
@@ -177,6 +182,7 @@ fn container_ports(pool: &MediaPool, node: &MediaNode) -> Vec<ContainerPort> {
     let mut ports = vec![
         tcp("http", names::PORT_SIGNAL),
         tcp("internal", names::PORT_INTERNAL),
+        tcp("admin", names::PORT_ADMIN),
     ];
     for (shard, port) in (node.spec.ports.min..=node.spec.ports.max).enumerate() {
         ports.push(ContainerPort {
@@ -231,6 +237,11 @@ fn environment(pool: &MediaPool, node: &MediaNode, install: &str) -> Vec<EnvVar>
         plain(
             "PLENUM_INTERNAL_ADDRESS",
             format!("$(POD_IP):{}", names::PORT_INTERNAL),
+        ),
+        // Prometheus scrapes from outside the pod, as the operator's own port is scraped.
+        plain(
+            "PLENUM_ADMIN_ADDRESS",
+            format!("$(POD_IP):{}", names::PORT_ADMIN),
         ),
         plain("PLENUM_WAIT_FOR_ADDRESSES", "true".to_owned()),
         plain("PLENUM_SHARDS", spec.shards.to_string()),
@@ -345,6 +356,23 @@ mod tests {
         );
         assert_eq!(value(&spec, "RTC_MIN_PORT").as_deref(), Some("20004"));
         assert_eq!(value(&spec, "RTC_MAX_PORT").as_deref(), Some("20005"));
+    }
+
+    #[test]
+    fn prometheus_finds_the_admin_port_of_a_pod() {
+        let pool = pool(&serde_json::json!({}));
+        let mut node = media_node(&pool, "main-x", PortRange { min: 1, max: 1 });
+        node.metadata.uid = Some("node-uid".to_owned());
+        let pod = pod(&pool, &node, "plenum");
+        let annotations = pod.metadata.annotations.unwrap();
+        assert_eq!(annotations["prometheus.io/port"], "7870");
+        let spec = pod.spec.unwrap();
+        assert_eq!(
+            value(&spec, "PLENUM_ADMIN_ADDRESS").as_deref(),
+            Some("$(POD_IP):7870")
+        );
+        let ports = spec.containers[0].ports.as_ref().unwrap();
+        assert!(ports.iter().any(|port| port.container_port == 7870));
     }
 
     #[test]

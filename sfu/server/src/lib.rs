@@ -20,6 +20,7 @@ pub mod http;
 pub mod internal;
 pub mod member;
 pub mod metrics;
+pub mod port;
 pub mod rooms;
 pub mod run;
 pub mod signal;

@@ -29,9 +29,10 @@ use crate::{
     config::{self, Config},
     ending,
     http::{self, Service},
-    internal::InternalPort,
+    internal,
     member::Member,
     metrics::{Exposition, Metrics},
+    port::Port,
     rooms::{RoomDefaults, Rooms, RoomsConfig},
 };
 
@@ -54,7 +55,8 @@ pub struct Server {
     runtime: Runtime,
     service: Arc<Service>,
     listeners: Vec<TcpListener>,
-    internal: Option<InternalPort>,
+    internal: Option<Port>,
+    admin: Option<Port>,
     workers: usize,
     candidates: Vec<Vec<SocketAddr>>,
 }
@@ -85,6 +87,11 @@ impl Server {
         };
         // Bound before anyone hears of this member: two refused connections tell others that a process is dead.
         let internal = listen_internal(&config.cluster)?;
+        let admin = if dev {
+            None
+        } else {
+            listen_admin(&config.admin)?
+        };
         let (membership, events) = join_pool(&config, node, shards)?;
         let member = Arc::new(Member::new(membership.clone()));
         let (engine, news) = Engine::start(
@@ -144,7 +151,7 @@ impl Server {
             alone,
         });
         let internal = internal
-            .map(|listener| InternalPort::start(cluster.clone(), listener))
+            .map(|listener| internal::start(cluster.clone(), listener))
             .transpose()
             .context("the internal port can't be served")?;
         runtime.spawn(cluster::follow(cluster.clone(), events));
@@ -159,23 +166,29 @@ impl Server {
         // Half of the cores, at least one: signaling needs little once clients are in.
         let workers =
             std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
+        let service = Arc::new(Service {
+            config: ArcSwap::from_pointee(config),
+            keys,
+            clock,
+            member,
+            engine,
+            cluster,
+            metrics,
+            exposition,
+            dev,
+        });
+        let admin = admin
+            .map(|listener| http::admin::start(service.clone(), listener))
+            .transpose()
+            .context("the admin port can't be served")?;
         Ok(Self {
             runtime,
+            service,
             listeners,
             internal,
+            admin,
             workers,
             candidates,
-            service: Arc::new(Service {
-                config: ArcSwap::from_pointee(config),
-                keys,
-                clock,
-                member,
-                engine,
-                cluster,
-                metrics,
-                exposition,
-                dev,
-            }),
         })
     }
 
@@ -224,6 +237,7 @@ impl Server {
             service,
             listeners,
             internal,
+            admin,
             workers,
             ..
         } = self;
@@ -237,8 +251,8 @@ impl Server {
             let ending = handle.spawn(async move {
                 ending::when_told(cluster, deadline).await;
                 front.stop(true).await;
-                if let Some(internal) = internal {
-                    internal.stop().await;
+                for port in [internal, admin].into_iter().flatten() {
+                    port.stop().await;
                 }
             });
             server.await.context("the HTTP server failed")?;
@@ -307,15 +321,31 @@ fn listen_internal(cluster: &config::ClusterConfig) -> anyhow::Result<Option<Tcp
     if cluster.internal_address.is_empty() {
         return Ok(None);
     }
-    let address = cluster.internal_endpoint();
-    let listener = TcpListener::bind(address.as_str()).with_context(|| {
+    listen_on(
+        &cluster.internal_endpoint(),
+        "cluster.internal_address",
+        "PLENUM_INTERNAL_ADDRESS",
+    )
+    .map(Some)
+}
+
+/// The listener of the admin port, if there is one.
+fn listen_admin(admin: &config::AdminConfig) -> anyhow::Result<Option<TcpListener>> {
+    admin
+        .endpoint()
+        .map(|address| listen_on(&address, "admin.address", "PLENUM_ADMIN_ADDRESS"))
+        .transpose()
+}
+
+fn listen_on(address: &str, setting: &str, variable: &str) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).with_context(|| {
         format!(
-            "cluster.internal_address {address:?} (PLENUM_INTERNAL_ADDRESS) can't be bound; it reads ip:port, for IPv6 [ip]:port, \
-             with an address of this machine"
+            "{setting} {address:?} ({variable}) can't be bound; it reads ip:port, for IPv6 [ip]:port, with an address of this \
+             machine and a port that is free"
         )
     })?;
     listener.set_nonblocking(true)?;
-    Ok(Some(listener))
+    Ok(listener)
 }
 
 /// One listener per address; a wildcard address whose family the machine lacks is left out.

@@ -106,15 +106,11 @@ fn the_root_is_ok_for_programs_and_a_page_for_people() {
 #[test]
 fn a_member_without_addresses_is_alive_but_not_ready() {
     let server = Server::launch(&[], &[("PLENUM_WAIT_FOR_ADDRESSES", "true")], false);
-    for (path, status) in [
-        ("/", 406),
-        ("/health/ready", 503),
-        ("/health", 503),
-        ("/health/live", 200),
-        ("/health/info", 200),
-    ] {
+    for (path, status) in [("/", 406), ("/health/ready", 503), ("/health/live", 200)] {
         assert_eq!(server.get(path).status, status, "{path}");
     }
+    assert_eq!(server.ask_admin("/health").status, 503);
+    assert_eq!(server.ask_admin("/health/info").status, 200);
     assert_eq!(server.request("HEAD", "/", &[], b"").status, 406);
     let page = server.request("GET", "/", &["Accept: text/html"], b"");
     assert_eq!(page.status, 406);
@@ -126,19 +122,38 @@ fn a_member_without_addresses_is_alive_but_not_ready() {
 #[test]
 fn health_names_dependencies_and_shards() {
     let server = Server::start(&[("PLENUM_SHARDS", "2"), ("SERVER_INSTANCE_ID", "member-7")]);
-    let health = server.get("/health").json();
+    let health = server.ask_admin("/health").json();
     assert_eq!(health["status"], "ok");
     assert_eq!(health["shards"].as_array().unwrap().len(), 2);
     assert!(health["shards"][1]["latencyMs"].is_number());
     assert_eq!(health["dependencies"][0]["name"], "directory");
-    assert_eq!(server.get("/health/info").json()["nodeId"], "member-7");
-    let metrics = server.get("/metrics");
+    assert_eq!(
+        server.ask_admin("/health/info").json()["nodeId"],
+        "member-7"
+    );
+    let metrics = server.ask_admin("/metrics");
     assert!(
         metrics
             .has_header("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8")
     );
     for line in ["plenum_rooms 0", "plenum_shard_up{shard=\"1\"} 1", "# EOF"] {
         assert!(metrics.body.contains(line), "{line}\n{}", metrics.body);
+    }
+}
+
+#[test]
+fn the_public_port_shows_metrics_and_health_in_dev_mode_only() {
+    let paths = ["/metrics", "/health", "/health/info"];
+    let production = Server::start(&[]);
+    let dev = Server::launch(&["--dev"], &[], true);
+    for path in paths {
+        assert_eq!(production.get(path).status, 404, "{path}");
+        assert_eq!(production.ask_admin(path).status, 200, "{path}");
+        assert_eq!(dev.get(path).status, 200, "{path}");
+    }
+    // The admin port has no door for clients.
+    for path in ["/rtc/validate", "/dev/mode"] {
+        assert_eq!(production.ask_admin(path).status, 404, "{path}");
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _},
 };
 
-const SECRET: &str = "what members show each other";
+const SECRET: &str = "what members show each other in tests";
 
 /// A member with an internal port.
 struct Member {

@@ -113,7 +113,7 @@ async fn a_session_that_is_not_here_is_told_to_join_anew() {
     assert_eq!(leave.action(), proto::leave_request::Action::Reconnect);
     assert!(leave.can_reconnect);
     assert!(client.next().await.is_none());
-    assert!(server.get("/metrics").body.contains("plenum_rooms 0"));
+    assert!(server.ask_admin("/metrics").body.contains("plenum_rooms 0"));
 }
 
 /// covers: sdk.duplicate_identity

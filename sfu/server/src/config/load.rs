@@ -58,6 +58,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("PLENUM_KEYS", "keys"),
     ("LOG_LEVEL", "log_level"),
     ("PLENUM_LOG_JSON", "log_json"),
+    ("PLENUM_ADMIN_ADDRESS", "admin.address"),
     ("RTC_MIN_PORT", "rtc.min_port"),
     ("RTC_MAX_PORT", "rtc.max_port"),
     ("PLENUM_SHARDS", "rtc.shards"),

@@ -30,6 +30,8 @@ pub struct Config {
     pub log_level: String,
     /// Log lines as JSON objects instead of text.
     pub log_json: bool,
+    /// The port for operators.
+    pub admin: AdminConfig,
     /// The media sockets.
     pub rtc: RtcConfig,
     /// Defaults and limits of rooms.
@@ -58,6 +60,15 @@ impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(if self.0.is_empty() { "unset" } else { "set" })
     }
+}
+
+/// The port for operators: metrics, full health, debug.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// `ip:port` of the admin port, which asks for neither keys nor TLS: keep it on loopback or in a private network.
+    /// `none`: there is none. Dev mode has none either, since its public port serves everything.
+    pub address: String,
 }
 
 /// The media sockets.
@@ -116,6 +127,10 @@ pub struct ClusterConfig {
 
 /// Public port of the reference server, which tools expect.
 const DEFAULT_PORT: u16 = 7880;
+/// The admin port by default: beside the public one, and reached from this machine only.
+const DEFAULT_ADMIN: &str = "127.0.0.1:7870";
+/// No admin port.
+const NO_ADMIN: &str = "none";
 /// First UDP port by default: next to the public port and the reference's TCP port.
 const DEFAULT_MIN_PORT: u16 = 7882;
 /// Last UDP port by default: room for 100 Shards.
@@ -132,10 +147,27 @@ impl Default for Config {
             keys: Secrets::default(),
             log_level: "info".to_owned(),
             log_json: false,
+            admin: AdminConfig::default(),
             rtc: RtcConfig::default(),
             room: RoomConfig::default(),
             cluster: ClusterConfig::default(),
         }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            address: DEFAULT_ADMIN.to_owned(),
+        }
+    }
+}
+
+impl AdminConfig {
+    /// Where to bind; `None` for no admin port.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        (!matches!(self.address.trim(), "" | NO_ADMIN)).then(|| with_brackets(&self.address))
     }
 }
 
@@ -185,11 +217,15 @@ impl ClusterConfig {
     /// from a pod's IP and `:port`.
     #[must_use]
     pub fn internal_endpoint(&self) -> String {
-        let text = self.internal_address.trim();
-        match text.rsplit_once(':') {
-            Some((ip, port)) if ip.parse::<Ipv6Addr>().is_ok() => format!("[{ip}]:{port}"),
-            _ => text.to_owned(),
-        }
+        with_brackets(&self.internal_address)
+    }
+}
+
+fn with_brackets(address: &str) -> String {
+    let text = address.trim();
+    match text.rsplit_once(':') {
+        Some((ip, port)) if ip.parse::<Ipv6Addr>().is_ok() => format!("[{ip}]:{port}"),
+        _ => text.to_owned(),
     }
 }
 

@@ -79,6 +79,11 @@ pub(super) async fn other(
     if let Some(endpoint) = Endpoint::of(request.path()) {
         return rtc::handle(endpoint, request, payload, service).await;
     }
+    page(request).await
+}
+
+/// A file of the page.
+pub(super) async fn page(request: HttpRequest) -> HttpResponse {
     let name = request.path().trim_start_matches('/');
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
     readable

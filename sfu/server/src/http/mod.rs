@@ -1,5 +1,7 @@
-//! The public port: pages, signaling, health, metrics, server API.
+//! The public port: pages, signaling, server API, liveness and readiness; and the admin port: all that only operators
+//! should see. In dev mode there is no admin port, and the public one serves both.
 
+pub mod admin;
 mod cors;
 mod dev;
 mod front;
@@ -62,6 +64,7 @@ pub fn serve(
     listeners: Vec<TcpListener>,
     workers: usize,
 ) -> io::Result<Server> {
+    let dev = service.dev;
     let data = web::Data::from(service);
     let mut server = HttpServer::new(move || {
         App::new()
@@ -71,7 +74,12 @@ pub fn serve(
             .wrap(middleware::NormalizePath::new(
                 middleware::TrailingSlash::MergeOnly,
             ))
-            .configure(routes)
+            .configure(|app| {
+                if dev {
+                    admin_routes(app);
+                }
+            })
+            .configure(public_routes)
     })
     .workers(workers.max(1))
     .max_connections(CONNECTIONS_PER_WORKER)
@@ -84,16 +92,21 @@ pub fn serve(
     Ok(server.run())
 }
 
-fn routes(app: &mut web::ServiceConfig) {
+/// What clients and balancers ask.
+fn public_routes(app: &mut web::ServiceConfig) {
     app.route("/", web::get().to(front::root))
         .route("/", web::head().to(front::ready))
-        .route("/health", web::get().to(health::all))
         .route("/health/live", web::get().to(health::live))
         .route("/health/ready", web::get().to(health::ready))
-        .route("/health/info", web::get().to(health::info))
-        .route("/metrics", web::get().to(health::metrics))
         .route("/dev/token", web::get().to(dev::token))
         .route("/dev/mode", web::get().to(dev::mode))
         .route("/twirp/{service}/{method}", web::post().to(api::twirp))
         .default_service(web::to(front::other));
+}
+
+/// What operators ask: on the admin port, or on the public one in dev mode.
+fn admin_routes(app: &mut web::ServiceConfig) {
+    app.route("/health", web::get().to(health::all))
+        .route("/health/info", web::get().to(health::info))
+        .route("/metrics", web::get().to(health::metrics));
 }

@@ -9,19 +9,17 @@ mod rooms;
 mod secret;
 mod twirp;
 
-use std::{io, net::TcpListener, sync::Arc, thread};
+use std::{io, net::TcpListener, sync::Arc};
 
 use actix_web::{
     App, HttpRequest, HttpResponse, HttpServer,
-    dev::ServerHandle,
     http::StatusCode,
     middleware,
     web::{self, Data, Payload},
 };
 use plenum_cluster::member_api::Refusal;
-use tokio::sync::oneshot;
 
-use crate::{api, cluster::Cluster, hop};
+use crate::{api, cluster::Cluster, hop, port::Port};
 
 /// Largest body: a snapshot of 256 KiB, escaped as JSON text, or a server API call.
 const MAX_BODY: usize = api::MAX_BODY;
@@ -30,46 +28,12 @@ const CONNECTIONS: usize = 25_000;
 /// Hops are told of the end by their rooms; nothing else takes long.
 const SHUTDOWN_SECONDS: u64 = 1;
 
-/// The thread of the internal port.
-#[derive(Debug)]
-pub struct InternalPort {
-    server: ServerHandle,
-}
-
-impl InternalPort {
-    /// Serves on this listener.
-    ///
-    /// # Errors
-    /// The thread or the listener can't be used.
-    pub fn start(cluster: Arc<Cluster>, listener: TcpListener) -> io::Result<Self> {
-        let (started, start) = oneshot::channel();
-        thread::Builder::new()
-            .name("internal".to_owned())
-            .spawn(move || {
-                actix_web::rt::System::new().block_on(async move {
-                    let server = match build(cluster, listener) {
-                        Ok(server) => server,
-                        Err(error) => {
-                            let _ = started.send(Err(error));
-                            return;
-                        }
-                    };
-                    let _ = started.send(Ok(server.handle()));
-                    if let Err(error) = server.await {
-                        tracing::error!(%error, "the internal port has failed");
-                    }
-                });
-            })?;
-        let server = start
-            .blocking_recv()
-            .map_err(|_| io::Error::other("the thread of the internal port has died"))??;
-        Ok(Self { server })
-    }
-
-    /// Stops to answer.
-    pub async fn stop(&self) {
-        self.server.stop(false).await;
-    }
+/// Serves on this listener.
+///
+/// # Errors
+/// The thread or the listener can't be used.
+pub fn start(cluster: Arc<Cluster>, listener: TcpListener) -> io::Result<Port> {
+    Port::start("internal", move || build(cluster, listener))
 }
 
 fn build(cluster: Arc<Cluster>, listener: TcpListener) -> io::Result<actix_web::dev::Server> {

@@ -20,13 +20,14 @@ use tokio_tungstenite::{
 };
 
 pub(crate) const KEY: &str = "tests";
-pub(crate) const SECRET: &str = "a secret of the tests";
+pub(crate) const SECRET: &str = "a secret of the tests of at least 32 bytes";
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
+    admin: SocketAddr,
 }
 
 /// An HTTP answer.
@@ -49,7 +50,7 @@ impl Answer {
     }
 }
 
-/// Ports of one server: one for HTTP, the rest for media or for what else a test binds.
+/// Ports of one server: the first for HTTP, the last but one for operators, the rest for media or for what else a test binds.
 const PORTS_PER_SERVER: u16 = 24;
 
 /// First of [`PORTS_PER_SERVER`] ports on which nothing is bound. They lie below the range that the kernel gives to clients
@@ -81,11 +82,13 @@ impl Server {
         let port = free_ports();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let media = port + 1;
+        let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, port + PORTS_PER_SERVER - 2));
         let child = Command::new(env!("CARGO_BIN_EXE_plenum-sfu"))
             .args(arguments)
             .env_clear()
             .env("PLENUM_PORT", address.port().to_string())
             .env("PLENUM_BIND", "127.0.0.1")
+            .env("PLENUM_ADMIN_ADDRESS", admin.to_string())
             .env("RTC_MIN_PORT", media.to_string())
             .env("RTC_MAX_PORT", (media + 20).to_string())
             .env("PLENUM_SHARDS", "1")
@@ -95,7 +98,11 @@ impl Server {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let server = Self { child, address };
+        let server = Self {
+            child,
+            address,
+            admin,
+        };
         let path = if ready {
             "/health/ready"
         } else {
@@ -109,6 +116,11 @@ impl Server {
 
     pub(crate) fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[], b"")
+    }
+
+    /// Asks the admin port.
+    pub(crate) fn ask_admin(&self, path: &str) -> Answer {
+        request_to(self.admin, "GET", path, &[], b"")
     }
 
     /// One request on a connection of its own; what comes before the close is the answer.
