@@ -145,6 +145,10 @@ def need_browser(out: TextIO) -> str | None:
     return npm(out, "tests/browser")
 
 
+def need_rtc_node(out: TextIO) -> str | None:
+    return npm(out, "tests/rtc-node")
+
+
 def need_kubernetes(out: TextIO) -> str | None:
     if missing := apt(out, {"openssl": "openssl", "curl": "curl"}):
         return missing
