@@ -28,12 +28,15 @@ export class Person {
     return person;
   }
 
-  /** Joins `room`. `mode` is `single` or `dual` peer connections; `grants` go into the token, `options` to the client's room. */
-  async join(server, room, { mode = 'single', grants = {}, autoSubscribe = true, options = {} } = {}) {
+  /**
+   * Joins `room`. `mode` is `single` or `dual` peer connections; `grants` go into the token; `publish` and `options` are
+   * publish defaults and room options of `livekit-client` beside those of the test page.
+   */
+  async join(server, room, { mode = 'single', grants = {}, autoSubscribe = true, publish = {}, options = {} } = {}) {
     const jwt = await token(room, this.identity, grants);
     await this.do(
-      ([url, jwt, options, autoSubscribe]) => window.client.join(url, jwt, options, { autoSubscribe }),
-      [server.url, jwt, { singlePeerConnection: mode === 'single', ...options }, autoSubscribe],
+      ([url, jwt, options, publish, autoSubscribe]) => window.client.join(url, jwt, options, { autoSubscribe }, publish),
+      [server.url, jwt, { singlePeerConnection: mode === 'single', ...options }, publish, autoSubscribe],
     );
     return this;
   }
@@ -63,6 +66,13 @@ export class Person {
   async showAndSpeak() {
     await this.show();
     await this.speak();
+  }
+
+  /** Waits until a picture of `other` is decoded from `codec`; its stats. */
+  async seesIn(codec, other, options) {
+    const stats = await this.sees(other, options);
+    assert.equal(stats.codec, codec);
+    return stats;
   }
 
   inbound(other, kind) {
@@ -161,7 +171,7 @@ export class Person {
     return this.do(
       ([identity, kind]) => {
         const publication = window.client.publication(identity, kind);
-        return publication && { sid: publication.trackSid, muted: publication.isMuted, subscribed: publication.isSubscribed };
+        return publication && { sid: publication.trackSid, mime: publication.mimeType, muted: publication.isMuted, subscribed: publication.isSubscribed };
       },
       [other.identity, kind],
     );

@@ -231,13 +231,13 @@ impl Shard {
         let subscription = self.subscriptions.get_mut(queued.subscription.index())?;
         let track = self.tracks.get(subscription.track.index())?;
         let segment = subscription.segment_of(queued.out)?;
-        let (info, payload) = track
+        let packet = track
             .layers
             .get(usize::from(segment.layer))?
             .history
             .get(segment.source(queued.out))?;
         let entry = self.transports.entries.get_mut(key.index())?;
-        let clock_offset = info.capture.and_then(|_| {
+        let clock_offset = packet.info.capture.and_then(|_| {
             self.rooms
                 .get(track.room.index())?
                 .clocks
@@ -259,8 +259,7 @@ impl Shard {
             &subscription.params,
             &subscription.layout,
             segment,
-            info,
-            payload,
+            &packet,
             &departure,
         )?;
         let sealed = entry

@@ -1,14 +1,14 @@
 //! RTP from a publisher to its subscribers. Everything here runs for each packet: no allocation after warm-up.
 
 use plenum_rtp::{
-    AbsCaptureTime, AudioLevel, RtpPacket, Vp8Descriptor, extensions::transport_sequence, rtx,
+    AbsCaptureTime, AudioLevel, Payload, RtpPacket, extensions::transport_sequence, rtx,
 };
 use plenum_types::{Codec, RtpExtension, ShardEvent, Ssrc, Timestamp};
 
 use crate::{
     clock::ticks_between,
     egress::{Priority, Queued},
-    history::PacketInfo,
+    history::{Packet, PacketInfo},
     keys::{SubscriptionKey, TrackKey, TransportKey},
     layer::{LayerReport, Receipt},
     shard::Shard,
@@ -26,6 +26,7 @@ struct Elements<'a> {
     audio_level: Option<AudioLevel>,
     capture: Option<AbsCaptureTime>,
     transport_sequence: Option<u16>,
+    dependency: Option<&'a [u8]>,
 }
 
 impl<'a> Elements<'a> {
@@ -46,7 +47,8 @@ impl<'a> Elements<'a> {
                 Some(RtpExtension::TransportWideCc) => {
                     elements.transport_sequence = transport_sequence(value);
                 }
-                Some(RtpExtension::AbsSendTime | RtpExtension::DependencyDescriptor) | None => {}
+                Some(RtpExtension::DependencyDescriptor) => elements.dependency = Some(value),
+                Some(RtpExtension::AbsSendTime) | None => {}
             }
         }
         elements
@@ -105,22 +107,30 @@ impl Shard {
             }
             layer.set_source(packet.ssrc());
         }
-        let vp8 = match codec.codec {
-            Codec::Vp8 => Vp8Descriptor::parse(payload),
-            _ => None,
+        let read = if payload.is_empty() {
+            None
+        } else {
+            Payload::read(codec.codec, payload, elements.dependency)
         };
         let info = PacketInfo {
             index: layer.index_of(sequence),
             arrival: now,
             timestamp: packet.timestamp(),
             marker: packet.marker(),
-            vp8,
+            payload: read,
             audio_level: elements.audio_level,
             capture: elements.capture,
         };
         let receipt = layer.receive(
-            info,
-            payload,
+            Packet {
+                info: &info,
+                // Only this codec's is forwarded.
+                descriptor: elements
+                    .dependency
+                    .filter(|_| codec.codec == Codec::Av1)
+                    .unwrap_or_default(),
+                payload,
+            },
             kind,
             clock_rate,
             codec.nack,
@@ -142,16 +152,15 @@ impl Shard {
             track.loudness.observe(level);
         }
         if became_live {
-            let arriving = info.starts(kind).then_some(source.layer);
+            let arriving = info.starts().then_some(source.layer);
             self.on_layer_live(now, source, arriving);
         }
         if broken {
             self.request_key_frame(now, source.track, source.layer);
         }
-        if payload.is_empty() || (codec.codec == Codec::Vp8 && vp8.is_none()) {
-            self.pass_over(source, info.index);
-        } else {
-            self.forward(source, &info);
+        match read {
+            Some(read) => self.forward(source, &info, read.codec()),
+            None => self.pass_over(source, info.index),
         }
     }
 
@@ -208,7 +217,7 @@ impl Shard {
         }
     }
 
-    fn forward(&mut self, source: Incoming, info: &PacketInfo) {
+    fn forward(&mut self, source: Incoming, info: &PacketInfo, codec: Codec) {
         let Self {
             tracks,
             subscriptions,
@@ -233,6 +242,10 @@ impl Shard {
             let Some(subscription) = subscriptions.get_mut(key.index()) else {
                 continue;
             };
+            if !subscription.takes(codec) {
+                subscription.pass_over(source.layer, info.index);
+                continue;
+            }
             let align = |old| alignment(track, old, source.layer);
             let out = match subscription.forward(source.layer, info, align) {
                 Forward::Skip => continue,
@@ -307,7 +320,7 @@ impl Shard {
             return;
         };
         for index in from + 1..=layer.history.newest() {
-            if let Some((info, _)) = layer.history.get(index)
+            if let Some(Packet { info, .. }) = layer.history.get(index)
                 && let Forward::Send(out) =
                     subscription.forward(source.layer, info, |_| Alignment::default())
             {

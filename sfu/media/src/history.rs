@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use plenum_rtp::{AbsCaptureTime, AudioLevel, Vp8Descriptor};
+use plenum_rtp::{AbsCaptureTime, AudioLevel, Payload};
 use plenum_types::{MediaKind, Timestamp};
 
 /// How long packets should stay: longer than a subscriber asks for them (a few round trips).
@@ -59,8 +59,8 @@ pub(crate) struct PacketInfo {
     pub(crate) timestamp: u32,
     /// See [`plenum_rtp::RtpPacket::marker`].
     pub(crate) marker: bool,
-    /// Descriptor, if the codec is VP8.
-    pub(crate) vp8: Option<Vp8Descriptor>,
+    /// What its payload says; `None` if it can't be read, or there is none: such a packet is never forwarded.
+    pub(crate) payload: Option<Payload>,
     /// As the publisher measured it.
     pub(crate) audio_level: Option<AudioLevel>,
     /// On the publisher's clock.
@@ -69,18 +69,27 @@ pub(crate) struct PacketInfo {
 
 impl PacketInfo {
     /// A subscription can begin with this packet.
-    pub(crate) fn starts(&self, kind: MediaKind) -> bool {
-        match kind {
-            MediaKind::Audio => true,
-            MediaKind::Video => self.vp8.is_some_and(|descriptor| descriptor.key_frame),
-        }
+    pub(crate) fn starts(&self) -> bool {
+        self.payload.is_some_and(|payload| payload.starts())
     }
+}
+
+/// A packet with its bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Packet<'a> {
+    pub(crate) info: &'a PacketInfo,
+    /// Value of the dependency descriptor, perhaps none.
+    pub(crate) descriptor: &'a [u8],
+    pub(crate) payload: &'a [u8],
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Slot {
     info: PacketInfo,
     position: u64,
+    /// Bytes of the dependency descriptor, which lies before the payload.
+    descriptor_len: u8,
+    /// Bytes of the payload.
     len: u16,
     /// False once a move to a larger ring has left the payload behind.
     kept: bool,
@@ -103,11 +112,21 @@ impl History {
     /// Keeps a packet; forgets the oldest ones. Grows while a second does not fit and the budget allows.
     pub(crate) fn insert(
         &mut self,
-        info: PacketInfo,
-        payload: &[u8],
+        packet: Packet<'_>,
         kind: MediaKind,
         budget: &mut HistoryBudget,
     ) {
+        let Packet {
+            info,
+            descriptor,
+            payload,
+        } = packet;
+        // A longer one fits no packet of ours: the form of header extensions ends there.
+        let descriptor_len = u8::try_from(descriptor.len()).unwrap_or(0);
+        let descriptor = descriptor
+            .get(..usize::from(descriptor_len))
+            .unwrap_or_default();
+        let len = descriptor.len() + payload.len();
         if self.slots.is_empty() {
             let (bytes, slots) = match kind {
                 MediaKind::Audio => FIRST_AUDIO,
@@ -121,19 +140,24 @@ impl History {
             self.bytes_wrapped = info.arrival;
             self.slots_wrapped = info.arrival;
         }
-        self.grow_if_short(&info, payload.len(), budget);
+        self.grow_if_short(info, len, budget);
         let ring = self.bytes.len() as u64;
         let mut at = (self.written % ring) as usize;
-        if at + payload.len() > self.bytes.len() {
+        if at + len > self.bytes.len() {
             self.written += ring - at as u64;
             at = 0;
         }
-        let Some(place) = self.bytes.get_mut(at..at + payload.len()) else {
+        let Some((first, second)) = self
+            .bytes
+            .get_mut(at..at + len)
+            .and_then(|place| place.split_at_mut_checked(descriptor.len()))
+        else {
             return;
         };
-        place.copy_from_slice(payload);
+        first.copy_from_slice(descriptor);
+        second.copy_from_slice(payload);
         let position = self.written;
-        self.written += payload.len() as u64;
+        self.written += len as u64;
         let mask = self.slots.len() as u64 - 1;
         if let Some(slot) = self.slots.get_mut((info.index & mask) as usize) {
             if slot.is_some_and(|held| held.info.index > info.index) {
@@ -141,8 +165,9 @@ impl History {
                 return;
             }
             *slot = Some(Slot {
-                info,
+                info: *info,
                 position,
+                descriptor_len,
                 len: payload.len() as u16,
                 kept: true,
             });
@@ -186,16 +211,16 @@ impl History {
         self.bytes_wrapped = old.bytes_wrapped;
         self.slots_wrapped = old.slots_wrapped;
         for mut slot in old.slots.iter().flatten().copied() {
-            let payload = old
-                .get(slot.info.index)
-                .map_or(&[][..], |(_, payload)| payload);
+            let held = old
+                .bytes_of(slot.info.index)
+                .map_or(&[][..], |(_, held)| held);
             let at = (self.written % bytes as u64) as usize;
             // All that the smaller ring held fits, once.
-            slot.kept = !payload.is_empty();
+            slot.kept = !held.is_empty();
             slot.position = self.written;
-            if let Some(place) = self.bytes.get_mut(at..at + payload.len()) {
-                place.copy_from_slice(payload);
-                self.written += payload.len() as u64;
+            if let Some(place) = self.bytes.get_mut(at..at + held.len()) {
+                place.copy_from_slice(held);
+                self.written += held.len() as u64;
             }
             let place = (slot.info.index & (slots as u64 - 1)) as usize;
             if let Some(place) = self.slots.get_mut(place)
@@ -209,7 +234,17 @@ impl History {
     }
 
     /// A packet, if it is still there.
-    pub(crate) fn get(&self, index: u64) -> Option<(&PacketInfo, &[u8])> {
+    pub(crate) fn get(&self, index: u64) -> Option<Packet<'_>> {
+        let (slot, held) = self.bytes_of(index)?;
+        let (descriptor, payload) = held.split_at_checked(usize::from(slot.descriptor_len))?;
+        Some(Packet {
+            info: &slot.info,
+            descriptor,
+            payload,
+        })
+    }
+
+    fn bytes_of(&self, index: u64) -> Option<(&Slot, &[u8])> {
         let mask = (self.slots.len() as u64).checked_sub(1)?;
         let slot = self.slots.get((index & mask) as usize)?.as_ref()?;
         let ring = self.bytes.len() as u64;
@@ -217,8 +252,8 @@ impl History {
             return None;
         }
         let at = (slot.position % ring) as usize;
-        let payload = self.bytes.get(at..at + usize::from(slot.len))?;
-        Some((&slot.info, payload))
+        let len = usize::from(slot.descriptor_len) + usize::from(slot.len);
+        Some((slot, self.bytes.get(at..at + len)?))
     }
 
     /// The packet came before, or is too old to tell: to forward it might use its output number, and with it an SRTP nonce,
@@ -263,10 +298,47 @@ mod tests {
             arrival: Timestamp::from_millis(millis),
             timestamp: 0,
             marker: false,
-            vp8: None,
+            payload: None,
             audio_level: None,
             capture: None,
         }
+    }
+
+    fn insert(history: &mut History, info: PacketInfo, payload: &[u8], budget: &mut HistoryBudget) {
+        let packet = Packet {
+            info: &info,
+            descriptor: &[],
+            payload,
+        };
+        history.insert(packet, MediaKind::Video, budget);
+    }
+
+    #[test]
+    fn dependency_descriptors_lie_beside_their_payloads() {
+        let mut budget = HistoryBudget::new(1 << 20);
+        let mut history = History::default();
+        for n in 0..400u64 {
+            let packet = Packet {
+                info: &info(70_000 + n, n),
+                descriptor: &[n as u8; 90][..(n % 91) as usize],
+                payload: &[!n as u8; 700],
+            };
+            history.insert(packet, MediaKind::Video, &mut budget);
+        }
+        for n in 300..400u64 {
+            let packet = history.get(70_000 + n).unwrap();
+            assert_eq!(packet.descriptor, &[n as u8; 90][..(n % 91) as usize]);
+            assert_eq!(packet.payload, [!n as u8; 700]);
+        }
+        // What no header extension can carry is left out.
+        let packet = Packet {
+            info: &info(70_400, 400),
+            descriptor: &[1; 256],
+            payload: &[7],
+        };
+        history.insert(packet, MediaKind::Video, &mut budget);
+        let packet = history.get(70_400).unwrap();
+        assert_eq!((packet.descriptor, packet.payload), (&[][..], &[7][..]));
     }
 
     #[test]
@@ -276,15 +348,15 @@ mod tests {
         // 600 packets of 1,000 bytes a second for ten seconds.
         for n in 0..6_000u64 {
             let payload = [(n % 251) as u8; 1_000];
-            history.insert(
+            insert(
+                &mut history,
                 info(100_000 + n, n * 10 / 6),
                 &payload,
-                MediaKind::Video,
                 &mut budget,
             );
         }
         for n in 5_400..6_000u64 {
-            let (info, payload) = history.get(100_000 + n).unwrap();
+            let Packet { info, payload, .. } = history.get(100_000 + n).unwrap();
             assert_eq!(info.index, 100_000 + n);
             assert_eq!(payload, [(n % 251) as u8; 1_000]);
         }
@@ -299,12 +371,7 @@ mod tests {
         let mut budget = HistoryBudget::new(16 << 20);
         let mut history = History::default();
         for n in 0..120u64 {
-            history.insert(
-                info(70_000 + n, n),
-                &[1; 1_200],
-                MediaKind::Video,
-                &mut budget,
-            );
+            insert(&mut history, info(70_000 + n, n), &[1; 1_200], &mut budget);
         }
         for n in 0..120 {
             assert!(history.has_seen(70_000 + n));
@@ -319,7 +386,7 @@ mod tests {
         let mut history = History::default();
         for n in 0..4_000u64 {
             let slots = history.slots.len();
-            history.insert(info(70_000 + n, n / 4), &[1], MediaKind::Video, &mut budget);
+            insert(&mut history, info(70_000 + n, n / 4), &[1], &mut budget);
             if history.slots.len() != slots {
                 for seen in 0..=n {
                     assert!(history.has_seen(70_000 + seen), "{seen} of {n}");
@@ -335,14 +402,14 @@ mod tests {
         let mut none = HistoryBudget::new(0);
         let mut history = History::default();
         for n in 0..10 {
-            history.insert(info(70_000 + n, n), &[1], MediaKind::Video, &mut none);
+            insert(&mut history, info(70_000 + n, n), &[1], &mut none);
         }
         assert!(history.has_seen(70_000));
         assert!(history.has_seen(70_009));
         assert!(!history.has_seen(70_010));
         // Memory was found: what came before it stays known.
         let mut budget = HistoryBudget::new(16 << 20);
-        history.insert(info(70_012, 20), &[1], MediaKind::Video, &mut budget);
+        insert(&mut history, info(70_012, 20), &[1], &mut budget);
         assert!(history.has_seen(70_009));
         assert!(!history.has_seen(70_011));
         assert!(history.has_seen(70_012));
@@ -354,10 +421,10 @@ mod tests {
         let mut budget = HistoryBudget::new(limit);
         let mut history = History::default();
         for n in 0..2_000u64 {
-            history.insert(
+            insert(
+                &mut history,
                 info(100_000 + n, n / 10),
                 &[0; 1_000],
-                MediaKind::Video,
                 &mut budget,
             );
         }
@@ -370,14 +437,14 @@ mod tests {
         let mut budget = HistoryBudget::new(200_000);
         let mut history = History::default();
         for n in 0..500u64 {
-            history.insert(
+            insert(
+                &mut history,
                 info(70_000 + n, n),
                 &[n as u8; 1_200],
-                MediaKind::Video,
                 &mut budget,
             );
             for back in 0..200 {
-                if let Some((info, payload)) = history.get(70_000 + n - back.min(n)) {
+                if let Some(Packet { info, payload, .. }) = history.get(70_000 + n - back.min(n)) {
                     assert_eq!(payload, [(info.index - 70_000) as u8; 1_200]);
                 }
             }

@@ -6,7 +6,7 @@ use plenum_rtp::SequenceExtender;
 use plenum_types::{EncodingParams, MediaKind, NtpTime, Ssrc, Timestamp};
 
 use crate::{
-    history::{History, HistoryBudget, PacketInfo},
+    history::{History, HistoryBudget, Packet},
     key_frames::KeyFrames,
     keys::SubscriptionKey,
     missing::Missing,
@@ -111,16 +111,16 @@ impl Layer {
         self.base + self.extender.peek(sequence)
     }
 
-    /// Counts and keeps a packet. `info.index` comes from [`index_of`](Self::index_of).
+    /// Counts and keeps a packet. The index comes from [`index_of`](Self::index_of).
     pub(crate) fn receive(
         &mut self,
-        info: PacketInfo,
-        payload: &[u8],
+        packet: Packet<'_>,
         kind: MediaKind,
         clock_rate: u32,
         nack: bool,
         budget: &mut HistoryBudget,
     ) -> Receipt {
+        let info = packet.info;
         let now = info.arrival;
         let extended = info.index - self.base;
         let highest = self.extender.highest();
@@ -149,9 +149,9 @@ impl Layer {
         self.last_packet = now;
         self.observe_frame(info.timestamp, now);
         let became_live = !std::mem::replace(&mut self.live, true);
-        if !payload.is_empty() {
-            self.history.insert(info, payload, kind, budget);
-            if kind == MediaKind::Video && info.starts(kind) {
+        if !packet.payload.is_empty() {
+            self.history.insert(packet, kind, budget);
+            if kind == MediaKind::Video && info.starts() {
                 self.key_frames.on_key_frame();
             }
         }
@@ -202,6 +202,7 @@ impl Layer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::history::PacketInfo;
 
     fn layer() -> Layer {
         Layer::new(EncodingParams {
@@ -218,12 +219,17 @@ mod tests {
             arrival: Timestamp::from_millis(millis),
             timestamp: (millis * 90) as u32,
             marker: true,
-            vp8: None,
+            payload: None,
             audio_level: None,
             capture: None,
         };
         let mut budget = HistoryBudget::new(usize::MAX);
-        layer.receive(info, &[1], MediaKind::Video, 90_000, true, &mut budget)
+        let packet = Packet {
+            info: &info,
+            descriptor: &[],
+            payload: &[1],
+        };
+        layer.receive(packet, MediaKind::Video, 90_000, true, &mut budget)
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Writes packets as a subscriber expects them: its SSRC, payload type, numbers and header extensions.
 
 use plenum_rtp::{
-    HeaderWriter, RtpHeader,
+    HeaderWriter, Payload, RtpHeader,
+    dependency::set_frame_number,
     extensions::{AbsCaptureTime, abs_send_time},
     packet::ExtensionForm,
+    red,
     rtx::RTX_HEADER,
 };
-use plenum_types::{Mid, NtpTime, RtpExtension, SenderParams};
+use plenum_types::{Codec, Mid, NtpTime, RtpExtension, SenderParams};
 
-use crate::{history::PacketInfo, subscription::Segment};
+use crate::{history::Packet, subscription::Segment};
 
 /// Header extension ids of a subscription, looked up once.
 #[derive(Debug, Clone)]
@@ -19,7 +21,11 @@ pub(crate) struct SenderLayout {
     transport_cc: Option<u8>,
     capture: Option<u8>,
     audio_level: Option<u8>,
+    dependency: Option<u8>,
 }
+
+/// Bytes of an element that the one-byte form can carry (RFC 8285 section 4.2).
+const MAX_ONE_BYTE: usize = 16;
 
 impl SenderLayout {
     pub(crate) fn new(params: &SenderParams) -> Self {
@@ -42,6 +48,18 @@ impl SenderLayout {
             transport_cc: get(RtpExtension::TransportWideCc),
             capture: get(RtpExtension::AbsCaptureTime),
             audio_level: get(RtpExtension::AudioLevel),
+            // Of the other codecs' payloads clients read what it says in the payload; its numbers would have to agree.
+            dependency: get(RtpExtension::DependencyDescriptor)
+                .filter(|_| params.codec == Codec::Av1),
+        }
+    }
+
+    /// The form of a packet's header extensions: the one-byte form can't carry the structure that comes with key frames.
+    fn form_of(&self, packet: &Packet<'_>) -> ExtensionForm {
+        if self.dependency.is_some() && packet.descriptor.len() > MAX_ONE_BYTE {
+            ExtensionForm::TwoByte
+        } else {
+            self.form
         }
     }
 
@@ -81,22 +99,30 @@ pub(crate) fn write_packet(
     params: &SenderParams,
     layout: &SenderLayout,
     segment: &Segment,
-    packet: &PacketInfo,
-    payload: &[u8],
+    packet: &Packet<'_>,
     departure: &Departure,
 ) -> Option<Written> {
+    let info = packet.info;
+    let (media_type, payload) = match (info.payload?, params.codec) {
+        (Payload::Red { primary_at }, Codec::Opus) => (
+            params.payload_type,
+            packet.payload.get(usize::from(primary_at)..)?,
+        ),
+        (Payload::Opus, Codec::Red) => (params.opus_payload_type?, packet.payload),
+        _ => (params.payload_type, packet.payload),
+    };
     let (ssrc, payload_type, sequence) = match departure.rtx {
-        None => (params.ssrc, params.payload_type, departure.out),
+        None => (params.ssrc, media_type, departure.out),
         Some(sequence) => (params.rtx_ssrc?, params.rtx_payload_type?, sequence),
     };
     let header = RtpHeader {
-        marker: packet.marker,
+        marker: info.marker,
         payload_type,
         sequence: sequence as u16,
-        timestamp: packet.timestamp.wrapping_add(segment.timestamp_offset),
+        timestamp: info.timestamp.wrapping_add(segment.timestamp_offset),
         ssrc,
     };
-    let mut writer = HeaderWriter::new(buffer, header, layout.form)?;
+    let mut writer = HeaderWriter::new(buffer, header, layout.form_of(packet))?;
     // An element that the form can't carry is left out.
     if let Some(id) = layout.abs_send_time {
         writer.push(id, &abs_send_time(departure.ntp));
@@ -104,7 +130,7 @@ pub(crate) fn write_packet(
     if let Some(id) = layout.transport_cc {
         writer.push(id, &departure.transport_sequence.to_be_bytes());
     }
-    if let (Some(id), Some(capture)) = (layout.capture, packet.capture) {
+    if let (Some(id), Some(capture)) = (layout.capture, info.capture) {
         let own = capture.clock_offset.unwrap_or(0);
         let offset = departure.clock_offset.unwrap_or(0);
         let value = AbsCaptureTime {
@@ -113,7 +139,7 @@ pub(crate) fn write_packet(
         };
         writer.push(id, &value.write());
     }
-    if let (Some(id), Some(level)) = (layout.audio_level, packet.audio_level) {
+    if let (Some(id), Some(level)) = (layout.audio_level, info.audio_level) {
         writer.push(id, &level.write());
     }
     if departure.with_mid
@@ -121,7 +147,17 @@ pub(crate) fn write_packet(
     {
         writer.push(*id, mid.as_str().as_bytes());
     }
+    let dependency = layout
+        .dependency
+        .filter(|_| !packet.descriptor.is_empty())
+        .and_then(|id| writer.push(id, packet.descriptor));
     let header_len = writer.finish()?;
+    if let (Some(at), Some(number)) = (dependency, info.payload.and_then(|read| read.picture())) {
+        set_frame_number(
+            buffer.get_mut(at..)?,
+            number.wrapping_add(segment.picture_offset),
+        );
+    }
     let mut at = header_len;
     if departure.rtx.is_some() {
         buffer
@@ -131,15 +167,11 @@ pub(crate) fn write_packet(
     }
     let place = buffer.get_mut(at..at + payload.len())?;
     place.copy_from_slice(payload);
-    if let Some(vp8) = &packet.vp8 {
-        vp8.rewrite(
-            place,
-            vp8.picture_id.map_or(0, |picture| {
-                picture.value.wrapping_add(segment.picture_offset)
-            }),
-            vp8.tl0_pic_idx
-                .map_or(0, |tl0| tl0.wrapping_add(segment.tl0_offset)),
-        );
+    if let Some(read) = &info.payload {
+        read.rewrite(place, segment.picture_offset, segment.tl0_offset);
+        if let (Payload::Red { .. }, Codec::Red) = (read, params.codec) {
+            red::set_payload_types(place, params.opus_payload_type?.0);
+        }
     }
     Some(Written {
         header_len,

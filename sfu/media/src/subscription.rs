@@ -7,7 +7,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use plenum_types::{
-    LayerTarget, MediaKind, NtpTime, RoomHandle, SenderParams, SubscriptionId, Timestamp,
+    Codec, LayerTarget, MediaKind, NtpTime, RoomHandle, SenderParams, SubscriptionId, Timestamp,
 };
 
 use crate::{
@@ -200,6 +200,15 @@ impl Subscription {
         self.params = params;
     }
 
+    /// The subscriber can read packets in this codec. Opus goes with RED: one is made from the other on the way.
+    pub(crate) fn takes(&self, codec: Codec) -> bool {
+        match (codec, self.params.codec) {
+            (Codec::Red, Codec::Opus) => true,
+            (Codec::Opus, Codec::Red) => self.params.opus_payload_type.is_some(),
+            (came, expected) => came == expected,
+        }
+    }
+
     /// May need packets of this layer: sends it, waits for it, or has holes in it.
     pub(crate) fn wants_packets_of(&self, layer: u8) -> bool {
         self.current == Some(layer) || self.previous == Some(layer) || self.may_begin(layer)
@@ -266,7 +275,7 @@ impl Subscription {
             }
             return Forward::Send(self.send(packet));
         }
-        if packet.starts(self.kind) && self.may_begin(layer) {
+        if packet.starts() && self.may_begin(layer) {
             self.begin(layer, packet, align);
             return Forward::Begin(self.send(packet));
         }
@@ -283,11 +292,11 @@ impl Subscription {
         self.next_out = out + 1;
         self.last_sent = packet.arrival;
         self.last_timestamp = packet.timestamp.wrapping_add(segment.timestamp_offset);
-        if let Some(vp8) = &packet.vp8 {
-            if let Some(picture) = vp8.picture_id {
-                self.last_picture = picture.value.wrapping_add(segment.picture_offset);
+        if let Some(payload) = &packet.payload {
+            if let Some(picture) = payload.picture() {
+                self.last_picture = picture.wrapping_add(segment.picture_offset);
             }
-            if let Some(tl0) = vp8.tl0_pic_idx {
+            if let Some(tl0) = payload.tl0() {
                 self.last_tl0 = tl0.wrapping_add(segment.tl0_offset);
             }
         }
@@ -296,22 +305,26 @@ impl Subscription {
 
     /// Drops temporal layers above the target; steps up only where the stream allows it.
     fn passes(&mut self, packet: &PacketInfo) -> bool {
-        let Some(vp8) = &packet.vp8 else {
+        let Some((payload, temporal)) = packet
+            .payload
+            .as_ref()
+            .and_then(|payload| Some((payload, payload.temporal()?)))
+        else {
             return true;
         };
         let wanted = self.target.temporal;
-        if vp8.frame_start && wanted != self.temporal {
-            if wanted < self.temporal || vp8.key_frame {
+        if temporal.start && wanted != self.temporal {
+            if wanted < self.temporal || payload.starts() {
                 self.temporal = wanted;
-            } else if vp8.layer_sync && vp8.temporal <= wanted {
-                self.temporal = self.temporal.max(vp8.temporal);
+            } else if temporal.sync && temporal.layer <= wanted {
+                self.temporal = self.temporal.max(temporal.layer);
             }
         }
-        if vp8.temporal <= self.temporal {
+        if temporal.layer <= self.temporal {
             return true;
         }
         self.dropped_packets += 1;
-        if self.dropped_timestamp != Some(packet.timestamp) {
+        if payload.counts_without_holes() && self.dropped_timestamp != Some(packet.timestamp) {
             self.dropped_timestamp = Some(packet.timestamp);
             self.dropped_pictures = self.dropped_pictures.wrapping_add(1);
         }
@@ -365,14 +378,12 @@ impl Subscription {
             self.newest = segment;
         } else {
             segment.timestamp_offset = self.align_timestamp(layer, packet, align);
-            if let Some(vp8) = &packet.vp8 {
-                if let Some(picture) = vp8.picture_id {
-                    segment.picture_offset = self
-                        .last_picture
-                        .wrapping_add(1)
-                        .wrapping_sub(picture.value);
+            if let Some(payload) = &packet.payload {
+                if let Some(picture) = payload.picture() {
+                    segment.picture_offset =
+                        self.last_picture.wrapping_add(1).wrapping_sub(picture);
                 }
-                if let Some(tl0) = vp8.tl0_pic_idx {
+                if let Some(tl0) = payload.tl0() {
                     segment.tl0_offset = self.last_tl0.wrapping_add(1).wrapping_sub(tl0);
                 }
             }

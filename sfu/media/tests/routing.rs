@@ -105,6 +105,7 @@ fn a_removed_track_reaches_nobody_and_a_new_subscription_never_repeats_numbers()
         rtx_ssrc: None,
         codec: Codec::Vp8,
         payload_type: common::OUT_VP8,
+        opus_payload_type: None,
         rtx_payload_type: None,
         nack: true,
         extensions,

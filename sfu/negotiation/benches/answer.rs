@@ -7,7 +7,7 @@
 )]
 
 use plenum_negotiation::{Answerer, LocalParams, OutgoingTrack};
-use plenum_types::{Codec, Fingerprint, ShardId, SubscriptionId, TrackSid};
+use plenum_types::{Codec, Fingerprint, MediaPolicy, ShardId, SubscriptionId, TrackSid};
 use std::{fmt::Write, hint::black_box, time::Instant};
 
 const JOIN: &str = include_str!("../tests/fixtures/chromium_join.sdp");
@@ -48,16 +48,16 @@ fn main() {
             "192.0.2.1:7882".parse().unwrap(),
             "[2001:db8::1]:7882".parse().unwrap(),
         ],
-        codecs: vec![Codec::Opus, Codec::Vp8],
+        media: MediaPolicy::default(),
         seed: [1; 32],
     });
     for index in 0..SECTIONS as u64 {
         let track = OutgoingTrack {
             subscription: SubscriptionId(index),
-            codec: if index % 2 == 0 {
-                Codec::Opus
+            codecs: if index % 2 == 0 {
+                [Codec::Opus].into_iter().collect()
             } else {
-                Codec::Vp8
+                [Codec::Vp8].into_iter().collect()
             },
             stream_id: format!("PA_abcdefghijkl{index}|camera"),
             track: TrackSid::from(format!("TR_abcdefghijkl{index}")),

@@ -1,16 +1,21 @@
 //! The client offers, we answer.
 
-use plenum_types::{DtlsRole, IceCredentials, Mid, RemoteParams, SubscriptionId};
+use plenum_types::{
+    Codec, DtlsRole, IceCredentials, MediaPolicy, Mid, RemoteParams, SubscriptionId,
+};
 use std::{collections::HashSet, net::SocketAddr};
 
 use crate::{
     Answer, AudioPolicy, IceRestart, LocalParams, NegotiationError, OfferOutcome, OutgoingTrack,
     SectionsRequirement,
-    codecs::{opus_to_receive, opus_to_send, sent_extensions},
+    codecs::{NegotiatedCodec, sent_extensions},
     local::{LocalSide, RemoteTransport, sctp_params, setup_name},
     outgoing::{Outgoing, OutgoingTracks, Reports},
     requirement::{PerKind, Requirement},
-    sdp::{Description, Direction, MediaText, SectionKind, Setup, write_data, write_rejected},
+    sdp::{
+        Description, Direction, FormatText, MediaText, SectionKind, Setup, write_data,
+        write_rejected,
+    },
     section::{Body, MediaSection, Section},
 };
 
@@ -175,7 +180,13 @@ impl Answerer {
             let bundled = bundle.as_ref().map_or(first == Some(index), |bundle| {
                 media.mid.is_some_and(|mid| bundle.contains(mid))
             });
-            let section = Section::read(media, index, bundled, &self.local.codecs)?;
+            let section = Section::read(
+                media,
+                index,
+                bundled,
+                &self.local.media.codecs,
+                description.allow_mixed,
+            )?;
             let fault = |what| Err(NegotiationError::Section { index, what });
             if !mids.insert(media.mid) {
                 return fault("its mid is that of another section");
@@ -198,7 +209,7 @@ impl Answerer {
             let carries = self.sections.get(index).is_some_and(|section| {
                 before == Some(&section.mid)
                     && section.media().is_some_and(|media| {
-                        media.direction.receives() && media.codec(outgoing.track.codec).is_some()
+                        media.direction.receives() && outgoing.codec_in(&media.codecs).is_some()
                     })
             });
             if !carries {
@@ -210,16 +221,32 @@ impl Answerer {
     /// How a published Opus track shall be encoded; from the next answer on. Unknown mids are ignored.
     pub fn set_audio_policy(&mut self, mid: &Mid, policy: AudioPolicy) {
         let open = self.open.is_some();
-        if let Some(media) = self
-            .sections
-            .iter_mut()
-            .find(|section| section.mid == *mid)
-            .and_then(Section::media_mut)
+        if let Some(media) = self.section_mut(mid)
             && media.audio_policy != policy
         {
             media.audio_policy = policy;
             self.dirty |= !open;
         }
+    }
+
+    /// What a published track shall be encoded in, if the client can; from the next answer on. Unknown mids are ignored.
+    pub fn prefer_codec(&mut self, mid: &Mid, codec: Codec) {
+        let open = self.open.is_some();
+        if let Some(media) = self.section_mut(mid)
+            && media.preferred != Some(codec)
+        {
+            let before = media.answered_codecs();
+            media.preferred = Some(codec);
+            let changed = before != media.answered_codecs();
+            self.dirty |= changed && !open;
+        }
+    }
+
+    fn section_mut(&mut self, mid: &Mid) -> Option<&mut MediaSection> {
+        self.sections
+            .iter_mut()
+            .find(|section| section.mid == *mid)
+            .and_then(Section::media_mut)
     }
 
     /// Answers the offer that was accepted last. Bound tracks get free recvonly sections here.
@@ -239,11 +266,11 @@ impl Answerer {
         for outgoing in self.outgoing.iter_mut() {
             if let Some(section) = outgoing.section.and_then(|index| self.sections.get(index))
                 && let Some(media) = section.media()
-                && let Some(codec) = media.codec(outgoing.track.codec)
+                && let Some(codec) = outgoing.codec_in(&media.codecs).copied()
             {
                 outgoing.report(
                     &section.mid,
-                    codec,
+                    &codec,
                     sent_extensions(&media.extensions),
                     &mut reports,
                 );
@@ -286,24 +313,24 @@ impl Answerer {
             if outgoing.section.is_none()
                 && let Some(at) = free
                     .iter()
-                    .position(|(_, media)| media.codec(outgoing.track.codec).is_some())
+                    .position(|(_, media)| outgoing.codec_in(&media.codecs).is_some())
             {
                 outgoing.section = Some(free.remove(at).0);
             }
         }
         let sections = &self.sections;
         self.outgoing.refuse(|outgoing| {
-            let codec = outgoing.track.codec;
+            let kind = outgoing.track.kind();
             let mut alike = sections
                 .iter()
-                .filter(|section| section.waits_for() == Some(codec.kind()))
+                .filter(|section| section.waits_for() == Some(kind))
                 .peekable();
             outgoing.section.is_none()
                 && alike.peek().is_some()
                 && alike.all(|section| {
                     section
                         .media()
-                        .is_none_or(|media| media.codec(codec).is_none())
+                        .is_none_or(|media| outgoing.codec_in(&media.codecs).is_none())
                 })
         })
     }
@@ -343,7 +370,10 @@ impl Answerer {
                     );
                 }
                 Body::Media(media) => {
-                    media.text(mid, carried).write(out, lines);
+                    let codecs = media.answered_codecs();
+                    media
+                        .text(mid, &codecs, carried, &self.local.media)
+                        .write(out, lines);
                     if let Some(outgoing) = carried {
                         answer
                             .mid_to_track
@@ -421,7 +451,7 @@ impl Answerer {
     fn waiting(&self) -> PerKind<u32> {
         let mut waiting = PerKind::default();
         for outgoing in self.outgoing.iter().filter(|one| one.section.is_none()) {
-            *waiting.of_mut(outgoing.track.codec.kind()) += 1;
+            *waiting.of_mut(outgoing.track.kind()) += 1;
         }
         waiting
     }
@@ -435,7 +465,7 @@ impl Answerer {
                 && media.is_for_sending()
                 && carried.is_none()
                 && self.outgoing.iter().any(|outgoing| {
-                    outgoing.section.is_none() && media.codec(outgoing.track.codec).is_some()
+                    outgoing.section.is_none() && outgoing.codec_in(&media.codecs).is_some()
                 })
             {
                 *free.of_mut(media.kind) += 1;
@@ -478,6 +508,7 @@ fn follow(
     if same && let (Some(before), Some(media)) = (&before, &mut now) {
         media.resting = before.resting;
         media.audio_policy = before.audio_policy;
+        media.preferred = before.preferred;
     }
     let before = before.and_then(|media| media.receiver);
     match (before, now.and_then(|media| media.receiver.as_ref())) {
@@ -497,24 +528,40 @@ fn follow(
 
 impl MediaSection {
     /// The section as we answer it, with the track in it.
-    fn text<'a>(&'a self, mid: &'a Mid, carried: Option<&'a Outgoing>) -> MediaText<'a> {
+    fn text<'a>(
+        &'a self,
+        mid: &'a Mid,
+        codecs: &'a [NegotiatedCodec],
+        carried: Option<&'a Outgoing>,
+        policy: &MediaPolicy,
+    ) -> MediaText<'a> {
         let receives = self.receiver.is_some();
-        let opus = if receives {
-            opus_to_receive(self.audio_policy)
+        let format = if receives {
+            FormatText::Receive {
+                dtx: self.audio_policy.dtx && policy.dtx,
+                stereo: self
+                    .audio_policy
+                    .stereo
+                    .then_some(policy.stereo_bitrate_bps),
+                initial: policy.initial_video_bitrate_bps,
+                min: policy.min_video_bitrate_bps,
+            }
         } else {
-            opus_to_send(carried.is_some_and(|outgoing| outgoing.track.stereo))
+            FormatText::Send {
+                stereo: carried.is_some_and(|outgoing| outgoing.track.stereo),
+            }
         };
         MediaText {
             kind: self.kind,
             protocol: self.protocol,
             mid,
             direction: Direction::of(carried.is_some(), receives),
-            codecs: &self.codecs,
+            codecs,
             extensions: self.extensions,
-            opus,
+            format,
             send: carried.map(|outgoing| {
-                let repaired = self
-                    .codec(outgoing.track.codec)
+                let repaired = outgoing
+                    .codec_in(&self.codecs)
                     .is_some_and(|codec| codec.rtx.is_some());
                 outgoing.text(repaired)
             }),

@@ -3,10 +3,7 @@
 use plenum_types::{Codec, ExtensionIds, MediaKind, PayloadType, ReceiverCodec, RtpExtension};
 use smallvec::SmallVec;
 
-use crate::{
-    AudioPolicy,
-    sdp::{Encoding, Feedback, Media},
-};
+use crate::sdp::{Encoding, Feedback, Media};
 
 /// A codec of a section with its payload types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,10 +12,78 @@ pub(crate) struct NegotiatedCodec {
     pub(crate) payload_type: PayloadType,
     pub(crate) rtx: Option<PayloadType>,
     pub(crate) feedback: Feedback,
+    pub(crate) parameters: Parameters,
 }
 
-/// Sections rarely have more than one codec that we take.
-pub(crate) type NegotiatedCodecs = SmallVec<[NegotiatedCodec; 2]>;
+/// What `a=fmtp` says of a format that we take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parameters {
+    /// Nothing of interest.
+    Plain,
+    /// Payload type of the blocks.
+    Red(PayloadType),
+    /// `profile-id=0`, whether said or not (RFC 9628 section 7).
+    Vp9,
+    /// `profile-level-id`, with packetization mode 1 (RFC 6184 section 8.1).
+    H264(u32),
+    /// `level-idx` and `tier` of profile 0, if they are said.
+    Av1(Option<(u8, u8)>),
+}
+
+/// Constrained baseline of level 3.1: every decoder of H.264 in a client has it.
+const H264_CONSTRAINED_BASELINE: u32 = 0x0042_e01f;
+
+impl Parameters {
+    /// Reads `a=fmtp` of a codec; `None` if it is a variant that we don't take. Of H.264 the baseline profiles are taken:
+    /// what a publisher sends must be fit for every subscriber.
+    fn read(codec: Codec, text: &str) -> Option<Self> {
+        let value = |name: &str| {
+            text.split(';').find_map(|parameter| {
+                let (own, value) = parameter.trim().split_once('=')?;
+                own.eq_ignore_ascii_case(name).then_some(value)
+            })
+        };
+        let number = |name| value(name).map(str::parse::<u8>);
+        match codec {
+            Codec::Red => {
+                let mut blocks = text.split('/');
+                let first: u8 = blocks.next()?.trim().parse().ok()?;
+                blocks
+                    .all(|block| block.trim().parse() == Ok(first))
+                    .then_some(Self::Red(PayloadType(first)))
+            }
+            Codec::Vp9 => matches!(number("profile-id"), None | Some(Ok(0))).then_some(Self::Vp9),
+            Codec::H264 => {
+                let profile_level = u32::from_str_radix(value("profile-level-id")?, 16).ok()?;
+                let baseline = matches!(profile_level >> 8, 0x4200 | 0x42c0 | 0x42e0);
+                (baseline && number("packetization-mode") == Some(Ok(1)))
+                    .then_some(Self::H264(profile_level))
+            }
+            Codec::Av1 => {
+                if !matches!(number("profile"), None | Some(Ok(0))) {
+                    return None;
+                }
+                Some(Self::Av1(match (number("level-idx"), number("tier")) {
+                    (Some(Ok(level)), Some(Ok(tier))) => Some((level, tier)),
+                    _ => None,
+                }))
+            }
+            _ => Some(Self::Plain),
+        }
+    }
+
+    /// Of two variants of a codec this one is the better.
+    fn beats(self, other: Self) -> bool {
+        let constrained = |this| matches!(this, Self::H264(level) if level >> 8 == 0x42e0);
+        constrained(self) && !constrained(other)
+    }
+}
+
+/// There are four codecs of video.
+pub(crate) type NegotiatedCodecs = SmallVec<[NegotiatedCodec; 4]>;
+
+/// Opus in our own offers.
+const OFFERED_OPUS: PayloadType = PayloadType(111);
 
 impl NegotiatedCodec {
     pub(crate) fn receiver(&self) -> ReceiverCodec {
@@ -33,16 +98,21 @@ impl NegotiatedCodec {
 
     /// The codec as we offer it: one fixed payload type for each, since all sections are in one BUNDLE group.
     pub(crate) fn offered(codec: Codec) -> Self {
-        let (payload_type, rtx) = match codec {
-            Codec::Vp8 => (96, Some(97)),
-            // Opus, and whatever audio codec comes: browsers call it 111.
-            _ => (111, None),
+        // As browsers number them.
+        let (payload_type, rtx, parameters) = match codec {
+            Codec::Vp8 => (96, Some(97), Parameters::Plain),
+            Codec::Vp9 => (98, Some(99), Parameters::Vp9),
+            Codec::H264 => (108, Some(109), Parameters::H264(H264_CONSTRAINED_BASELINE)),
+            Codec::Av1 => (45, Some(46), Parameters::Av1(None)),
+            Codec::Red => (63, None, Parameters::Red(OFFERED_OPUS)),
+            _ => (OFFERED_OPUS.0, None, Parameters::Plain),
         };
         Self {
             codec,
             payload_type: PayloadType(payload_type),
             rtx: rtx.map(PayloadType),
             feedback: feedback(codec.kind()),
+            parameters,
         }
     }
 }
@@ -67,11 +137,19 @@ pub(crate) fn common_codecs(
         let Encoding::Codec(codec) = format.encoding else {
             continue;
         };
-        let known = common.iter().any(|other| other.codec == codec);
-        if known || codec.kind() != kind || !enabled.contains(&codec) {
+        if codec.kind() != kind || !enabled.contains(&codec) {
             continue;
         }
-        common.push(NegotiatedCodec {
+        let known = common.iter().position(|other| other.codec == codec);
+        let Some(parameters) = Parameters::read(codec, format.parameters) else {
+            continue;
+        };
+        if let Some(known) = known.and_then(|known| common.get(known))
+            && !parameters.beats(known.parameters)
+        {
+            continue;
+        }
+        let negotiated = NegotiatedCodec {
             codec,
             payload_type: format.payload_type,
             rtx: media
@@ -83,8 +161,21 @@ pub(crate) fn common_codecs(
                 })
                 .map(|other| other.payload_type),
             feedback: format.feedback.intersection(feedback(kind)),
-        });
+            parameters,
+        };
+        match known.and_then(|known| common.get_mut(known)) {
+            Some(known) => *known = negotiated,
+            None => common.push(negotiated),
+        }
     }
+    let opus = common
+        .iter()
+        .find(|known| known.codec == Codec::Opus)
+        .map(|known| known.payload_type);
+    common.retain(|negotiated| match negotiated.parameters {
+        Parameters::Red(blocks) => opus == Some(blocks),
+        _ => true,
+    });
     common
 }
 
@@ -99,7 +190,11 @@ fn associated(parameters: &str) -> Option<PayloadType> {
 
 /// The extensions that we answer, of those that are there. A section that does not need one today answers it too: Chromium
 /// 156 offers no extension on new sections that was refused on another one of the kind, and then can't simulcast.
-pub(crate) fn answered_extensions(offered: &ExtensionIds, kind: MediaKind) -> ExtensionIds {
+pub(crate) fn answered_extensions(
+    offered: &ExtensionIds,
+    kind: MediaKind,
+    allow_mixed: bool,
+) -> ExtensionIds {
     let congestion = offered.get(RtpExtension::TransportWideCc).is_some();
     filter(offered, |extension| match extension {
         RtpExtension::Mid
@@ -110,8 +205,8 @@ pub(crate) fn answered_extensions(offered: &ExtensionIds, kind: MediaKind) -> Ex
         RtpExtension::AudioLevel => kind == MediaKind::Audio,
         // It says less than transport-wide numbers do, and both cost bytes in each packet.
         RtpExtension::AbsSendTime => !congestion,
-        // Needed by codecs with spatial layers in one stream, of which there is none yet.
-        RtpExtension::DependencyDescriptor => false,
+        // Its structure fits only the two-byte form, which must not come beside the other without `allow_mixed`.
+        RtpExtension::DependencyDescriptor => kind == MediaKind::Video && allow_mixed,
     })
 }
 
@@ -138,13 +233,16 @@ fn filter(ids: &ExtensionIds, keep: impl Fn(RtpExtension) -> bool) -> ExtensionI
 }
 
 /// What an answer took of [`offered_extensions`].
-pub(crate) fn taken_extensions(answered: &ExtensionIds) -> ExtensionIds {
-    let offered = offered_extensions();
-    filter(answered, |extension| offered.get(extension).is_some())
+pub(crate) fn taken_extensions(answered: &ExtensionIds, allow_mixed: bool) -> ExtensionIds {
+    let offered = offered_extensions(MediaKind::Video);
+    filter(answered, |extension| {
+        offered.get(extension).is_some()
+            && (allow_mixed || extension != RtpExtension::DependencyDescriptor)
+    })
 }
 
 /// The extensions of our own offers; the same ids in all sections, since they share one BUNDLE group.
-pub(crate) fn offered_extensions() -> ExtensionIds {
+pub(crate) fn offered_extensions(kind: MediaKind) -> ExtensionIds {
     let mut ids = ExtensionIds::default();
     for (extension, id) in [
         (RtpExtension::TransportWideCc, 3),
@@ -153,24 +251,8 @@ pub(crate) fn offered_extensions() -> ExtensionIds {
     ] {
         ids.set(extension, id);
     }
+    if kind == MediaKind::Video {
+        ids.set(RtpExtension::DependencyDescriptor, 12);
+    }
     ids
-}
-
-/// `a=fmtp` of Opus that we receive (RFC 7587 section 6.1, protocol.md 4c).
-pub(crate) const fn opus_to_receive(policy: AudioPolicy) -> &'static str {
-    match (policy.stereo, policy.dtx) {
-        (false, true) => "minptime=10;useinbandfec=1;usedtx=1",
-        (false, false) => "minptime=10;useinbandfec=1",
-        (true, true) => "minptime=10;useinbandfec=1;usedtx=1;stereo=1;maxaveragebitrate=510000",
-        (true, false) => "minptime=10;useinbandfec=1;stereo=1;maxaveragebitrate=510000",
-    }
-}
-
-/// `a=fmtp` of Opus that we send.
-pub(crate) const fn opus_to_send(stereo: bool) -> &'static str {
-    if stereo {
-        "minptime=10;useinbandfec=1;sprop-stereo=1"
-    } else {
-        "minptime=10;useinbandfec=1"
-    }
 }

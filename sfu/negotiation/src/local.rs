@@ -1,6 +1,8 @@
 //! Our side of a connection, and what both kinds of negotiation read of the other side.
 
-use plenum_types::{Codec, DtlsRole, Fingerprint, IceCredentials, Mid, SctpParams, ShardId, Ssrc};
+use plenum_types::{
+    DtlsRole, Fingerprint, IceCredentials, MediaPolicy, Mid, SctpParams, ShardId, Ssrc,
+};
 use rand_chacha::{
     ChaCha12Rng,
     rand_core::{Rng as _, SeedableRng as _},
@@ -21,8 +23,8 @@ pub struct LocalParams {
     pub fingerprint: Fingerprint,
     /// UDP addresses at which clients reach the Shard, best first.
     pub addresses: Vec<SocketAddr>,
-    /// Codecs that may be negotiated, best first.
-    pub codecs: Vec<Codec>,
+    /// Codecs that may be negotiated, and how they shall be sent to us.
+    pub media: MediaPolicy,
     /// Seed of SSRCs and ICE credentials; must be unguessable.
     pub seed: [u8; 32],
 }
@@ -36,7 +38,7 @@ const LOWEST_SSRC: u32 = 0x1_0000;
 pub(crate) struct LocalSide {
     shard: ShardId,
     pub(crate) ice: IceCredentials,
-    pub(crate) codecs: Vec<Codec>,
+    pub(crate) media: MediaPolicy,
     random: ChaCha12Rng,
     fingerprint: String,
     /// Lines for the section whose transport all others share.
@@ -52,7 +54,7 @@ impl LocalSide {
         Self {
             shard: params.shard,
             ice: IceCredentials::for_shard(params.shard, || random.next_u64()),
-            codecs: params.codecs,
+            media: params.media,
             // RFC 3264 wants it to fit a signed number.
             session: random.next_u64() >> 2,
             version: 0,

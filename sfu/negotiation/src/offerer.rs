@@ -8,14 +8,14 @@ use std::net::SocketAddr;
 use crate::{
     AnswerOutcome, IceRestart, LocalParams, NegotiationError, Offer, OutgoingTrack,
     codecs::{
-        NegotiatedCodec, NegotiatedCodecs, common_codecs, offered_extensions, opus_to_send,
-        taken_extensions,
+        NegotiatedCodec, NegotiatedCodecs, common_codecs, offered_extensions, taken_extensions,
     },
     limits,
     local::{LocalSide, RemoteTransport, sctp_params},
     outgoing::{Outgoing, OutgoingTracks, Reports},
     sdp::{
-        Description, Direction, Media, MediaText, SectionKind, Setup, write_data, write_rejected,
+        Description, Direction, FormatText, Media, MediaText, SectionKind, Setup, write_data,
+        write_rejected,
     },
 };
 
@@ -196,7 +196,7 @@ impl Offerer {
             if outgoing.section.is_some() {
                 continue;
             }
-            let kind = outgoing.track.codec.kind();
+            let kind = outgoing.track.kind();
             if let Some(at) = free.iter().position(|(_, free)| *free == kind) {
                 outgoing.section = Some(free.remove(at).0);
                 // Clients keep the name of the track that was here first. Those that don't read `mid_to_track_id` in
@@ -222,6 +222,7 @@ impl Offerer {
         let first = format!("{transport}{}", self.local.candidates());
         let codecs = |kind| -> NegotiatedCodecs {
             self.local
+                .media
                 .codecs
                 .iter()
                 .filter(|codec| codec.kind() == kind)
@@ -349,6 +350,7 @@ impl Offerer {
 
     /// Reports what the client takes, and forgets what it doesn't.
     fn settle(&mut self, description: &Description<'_>, outcome: &mut AnswerOutcome) {
+        let allow_mixed = description.allow_mixed;
         let mut reports = Reports::default();
         for outgoing in self.outgoing.iter_mut() {
             let Some((media, section)) = outgoing
@@ -358,18 +360,18 @@ impl Offerer {
                 continue;
             };
             if let Some((codec, extensions)) =
-                taken(media, outgoing.track.codec, &self.local.codecs)
+                taken(media, outgoing, &self.local.media.codecs, allow_mixed)
             {
                 outgoing.report(&section.mid, &codec, extensions, &mut reports);
             }
         }
-        let enabled = &self.local.codecs;
+        let enabled = &self.local.media.codecs;
         outcome.refused = self.outgoing.refuse(|outgoing| {
             outgoing.section.is_some_and(|index| {
                 description
                     .media
                     .get(index)
-                    .is_some_and(|media| taken(media, outgoing.track.codec, enabled).is_none())
+                    .is_some_and(|media| taken(media, outgoing, enabled, allow_mixed).is_none())
             })
         });
         let carried = self.outgoing.by_section(self.sections.len());
@@ -393,16 +395,16 @@ impl Offerer {
 /// The codec and the extensions with which a client receives a track in a section of its answer.
 fn taken(
     media: &Media<'_>,
-    codec: Codec,
+    outgoing: &Outgoing,
     enabled: &[Codec],
+    allow_mixed: bool,
 ) -> Option<(NegotiatedCodec, ExtensionIds)> {
     if media.is_rejected() || !media.direction.receives() {
         return None;
     }
-    let codec = common_codecs(media, codec.kind(), enabled)
-        .into_iter()
-        .find(|common| common.codec == codec)?;
-    Some((codec, taken_extensions(&media.extensions)))
+    let common = common_codecs(media, outgoing.track.kind(), enabled);
+    let codec = *outgoing.codec_in(&common)?;
+    Some((codec, taken_extensions(&media.extensions, allow_mixed)))
 }
 
 fn text<'a>(
@@ -417,12 +419,14 @@ fn text<'a>(
         mid,
         direction: Direction::of(carried.is_some(), false),
         codecs,
-        extensions: offered_extensions(),
-        opus: opus_to_send(carried.is_some_and(|outgoing| outgoing.track.stereo)),
+        extensions: offered_extensions(kind),
+        format: FormatText::Send {
+            stereo: carried.is_some_and(|outgoing| outgoing.track.stereo),
+        },
         send: carried.map(|outgoing| {
-            let repaired = codecs
-                .iter()
-                .any(|codec| codec.codec == outgoing.track.codec && codec.rtx.is_some());
+            let repaired = outgoing
+                .codec_in(codecs)
+                .is_some_and(|codec| codec.rtx.is_some());
             outgoing.text(repaired)
         }),
         receive_rids: &[],

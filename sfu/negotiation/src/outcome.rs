@@ -1,8 +1,10 @@
 //! What goes into a negotiation and what comes out of it.
 
+use smallvec::SmallVec;
+
 use plenum_types::{
-    Codec, IceCredentials, Mid, ReceiverParams, RemoteParams, SenderParams, SubscriptionId,
-    TrackSid,
+    Codec, IceCredentials, MediaKind, Mid, ReceiverParams, RemoteParams, SenderParams,
+    SubscriptionId, TrackSid,
 };
 
 /// A track that we want to send to the client.
@@ -10,8 +12,8 @@ use plenum_types::{
 pub struct OutgoingTrack {
     /// Its id in this room.
     pub subscription: SubscriptionId,
-    /// What is sent.
-    pub codec: Codec,
+    /// What it is published in, best first; all of one kind. The first one that the client takes is sent.
+    pub codecs: SmallVec<[Codec; 2]>,
     /// First part of `a=msid`: `<PA_sid>|<group or TR_sid>` (protocol.md 2).
     pub stream_id: String,
     /// Second part of `a=msid`, and the value in `mid_to_track_id`.
@@ -137,6 +139,18 @@ pub struct AudioPolicy {
     pub dtx: bool,
     /// Music: two channels, high bitrate.
     pub stereo: bool,
+    /// Lost packets are made up for by their successors (RFC 2198), if the client can.
+    pub red: bool,
+}
+
+impl OutgoingTrack {
+    /// Audio or video.
+    #[must_use]
+    pub fn kind(&self) -> MediaKind {
+        self.codecs
+            .first()
+            .map_or(MediaKind::Video, |codec| codec.kind())
+    }
 }
 
 impl Default for AudioPolicy {
@@ -145,6 +159,7 @@ impl Default for AudioPolicy {
         Self {
             dtx: true,
             stereo: false,
+            red: true,
         }
     }
 }

@@ -4,7 +4,7 @@ use plenum_types::{ExtensionIds, Mid, SenderParams, Ssrc, SubscriptionId};
 
 use crate::{
     NegotiationError, OutgoingTrack, Sending,
-    codecs::NegotiatedCodec,
+    codecs::{NegotiatedCodec, Parameters},
     limits,
     local::LocalSide,
     sdp::{Feedback, SendText},
@@ -115,12 +115,17 @@ pub(crate) struct Reports {
 impl Outgoing {
     /// How its packets look in a section.
     fn params(&self, mid: &Mid, codec: &NegotiatedCodec, extensions: ExtensionIds) -> SenderParams {
+        let opus_payload_type = match codec.parameters {
+            Parameters::Red(blocks) => Some(blocks),
+            _ => None,
+        };
         SenderParams {
             mid: mid.clone(),
             ssrc: self.ssrc,
             rtx_ssrc: codec.rtx.map(|_| self.repair),
             codec: codec.codec,
             payload_type: codec.payload_type,
+            opus_payload_type,
             rtx_payload_type: codec.rtx,
             nack: codec.feedback.has(Feedback::NACK),
             extensions,
@@ -153,6 +158,17 @@ impl Outgoing {
         let stream = &self.track.stream_id;
         let participant = stream.split('|').next().unwrap_or(stream);
         self.track.stream_id = format!("{participant}|{}", self.track.track);
+    }
+
+    /// The best of its codecs that a section has.
+    pub(crate) fn codec_in<'a>(
+        &self,
+        codecs: &'a [NegotiatedCodec],
+    ) -> Option<&'a NegotiatedCodec> {
+        self.track
+            .codecs
+            .iter()
+            .find_map(|codec| codecs.iter().find(|known| known.codec == *codec))
     }
 
     /// Its lines in a section with or without retransmissions.

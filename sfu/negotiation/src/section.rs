@@ -71,6 +71,8 @@ pub(crate) struct MediaSection {
     pub(crate) rids: SmallVec<[Rid; 3]>,
     /// How Opus is to be sent to us.
     pub(crate) audio_policy: AudioPolicy,
+    /// What is to be sent to us, if the client can.
+    pub(crate) preferred: Option<Codec>,
     /// A track of ours was taken out: the next answer must show the section inactive, or browsers would not announce the
     /// next track in it (they do so only when a section starts to send).
     pub(crate) resting: bool,
@@ -83,6 +85,7 @@ impl Section {
         index: usize,
         bundled: bool,
         enabled: &[Codec],
+        allow_mixed: bool,
     ) -> Result<Self, NegotiationError> {
         let fault = |what| NegotiationError::Section { index, what };
         let mid = Mid::from(media.mid.ok_or_else(|| fault("it has no mid"))?);
@@ -107,7 +110,8 @@ impl Section {
                             },
                         }
                     } else {
-                        let section = MediaSection::read(media, &mid, kind, protocol, codecs);
+                        let section =
+                            MediaSection::read(media, &mid, kind, protocol, codecs, allow_mixed);
                         Body::Media(Box::new(section))
                     }
                 })
@@ -169,9 +173,10 @@ impl MediaSection {
         kind: MediaKind,
         protocol: &'static str,
         codecs: NegotiatedCodecs,
+        allow_mixed: bool,
     ) -> Self {
         let rids = simulcast_rids(media);
-        let extensions = answered_extensions(&media.extensions, kind);
+        let extensions = answered_extensions(&media.extensions, kind, allow_mixed);
         let receiver = media.direction.sends().then(|| Receiver {
             params: ReceiverParams {
                 mid: mid.clone(),
@@ -193,13 +198,27 @@ impl MediaSection {
             receiver,
             rids,
             audio_policy: AudioPolicy::default(),
+            preferred: None,
             resting: false,
         }
     }
 
-    /// The codec with its payload types here, if the client can decode it here.
-    pub(crate) fn codec(&self, codec: Codec) -> Option<&NegotiatedCodec> {
-        self.codecs.iter().find(|known| known.codec == codec)
+    /// The codecs as we answer them: what is sent to us follows the order of the answer.
+    pub(crate) fn answered_codecs(&self) -> NegotiatedCodecs {
+        let mut codecs = self.codecs.clone();
+        if self.receiver.is_none() {
+            return codecs;
+        }
+        let mut preferred = self.preferred;
+        if self.kind == MediaKind::Audio {
+            if self.audio_policy.red && !self.audio_policy.stereo {
+                preferred = Some(Codec::Red);
+            } else {
+                codecs.retain(|known| known.codec != Codec::Red);
+            }
+        }
+        codecs.sort_by_key(|known| Some(known.codec) != preferred);
+        codecs
     }
 
     /// The client only waits for something here: what we may fill with a track.

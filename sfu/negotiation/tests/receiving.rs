@@ -181,7 +181,12 @@ fn unpublishing_removes_the_receiver_and_nothing_else() {
         let mut answerer = Answerer::single(local());
         let mut removed = Vec::new();
         for (index, offer) in offers.into_iter().enumerate() {
-            let (outcome, _) = exchange(&mut answerer, offer);
+            // The answers that these offers followed refused this extension, so that it is in one of them only.
+            let offer: String = offer
+                .split_inclusive('\n')
+                .filter(|line| !line.contains("dependency-descriptor"))
+                .collect();
+            let (outcome, _) = exchange(&mut answerer, &offer);
             removed.extend(outcome.removed.into_iter().map(|mid| (index, mid)));
             assert!(outcome.changed.is_empty());
             assert_eq!(outcome.added.len(), if index == 1 { 2 } else { 0 });
@@ -273,6 +278,7 @@ fn opus_is_asked_for_as_the_track_wants_it() {
     let music = AudioPolicy {
         dtx: false,
         stereo: true,
+        red: false,
     };
     answerer.set_audio_policy(&Mid::from("7"), music);
     assert!(answerer.needs_offer());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use livekit_protocol as proto;
-use plenum_types::{Codec, Fingerprint, RoomHandle, RoomName, RoomSid, WallClock};
+use plenum_types::{Fingerprint, MediaPolicy, RoomHandle, RoomName, RoomSid, WallClock};
 use serde::{Deserialize, Serialize};
 
 /// Everything a room knows of its surroundings.
@@ -27,8 +27,8 @@ pub struct RoomConfig {
     pub keep_alive: KeepAlive,
     /// Certificate of all Transports of this process.
     pub fingerprint: Fingerprint,
-    /// Codecs that clients may publish.
-    pub codecs: Vec<Codec>,
+    /// Codecs that clients may use, and how.
+    pub media: MediaPolicy,
     /// STUN and TURN servers for clients.
     pub ice_servers: Vec<proto::IceServer>,
     /// The server API may unmute a participant's track.

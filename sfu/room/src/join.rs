@@ -240,7 +240,7 @@ impl Room {
             shard,
             fingerprint: self.config.fingerprint,
             addresses: candidates.to_vec(),
-            codecs: self.config.codecs.clone(),
+            media: self.config.media.clone(),
             seed,
         }
     }

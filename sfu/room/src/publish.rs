@@ -57,6 +57,13 @@ pub(crate) struct Track {
 }
 
 impl Track {
+    /// What it can be sent in, best first.
+    pub(crate) fn codecs<C: FromIterator<Codec>>(&self) -> C {
+        // Who has no redundancy gets what is in it.
+        let plain = (self.codec == Codec::Red).then_some(Codec::Opus);
+        [self.codec].into_iter().chain(plain).collect()
+    }
+
     pub(crate) fn stereo(&self) -> bool {
         track_info::is_stereo(&self.info)
     }
@@ -366,7 +373,7 @@ impl Room {
 
     /// Request and section are there.
     fn publish(&mut self, id: ParticipantId, pending: PendingTrack, receiver: Receiver) {
-        let Some(codec) = receiver.params.codecs.first().map(|codec| codec.codec) else {
+        let Some(codec) = track_info::chosen_codec(&pending.info, &receiver) else {
             return;
         };
         let track = TrackId(self.allocate_id());
@@ -378,6 +385,7 @@ impl Room {
         let policy = AudioPolicy {
             dtx: !track_info::no_dtx(&info),
             stereo: track_info::is_stereo(&info),
+            red: codec == Codec::Red,
         };
         let mid = receiver.params.mid.clone();
         let params = receiver.params.clone();
@@ -390,8 +398,9 @@ impl Room {
             return;
         };
         let transport = leg.transport;
-        if pending.kind == MediaKind::Audio {
-            leg.negotiation.set_audio_policy(&mid, policy);
+        match pending.kind {
+            MediaKind::Audio => leg.negotiation.set_audio_policy(&mid, policy),
+            MediaKind::Video => leg.negotiation.prefer_codec(&mid, codec),
         }
         participant.tracks.insert(mid, track);
         self.tracks.insert(

@@ -219,7 +219,7 @@ impl Room {
 
     /// Video first, as clients expect.
     pub(crate) fn enabled_codecs(&self) -> Vec<proto::Codec> {
-        let mut codecs = self.config.codecs.clone();
+        let mut codecs = self.config.media.codecs.clone();
         codecs.sort_by_key(|codec| codec.kind() == plenum_types::MediaKind::Audio);
         codecs
             .iter()

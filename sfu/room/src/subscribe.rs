@@ -139,7 +139,7 @@ impl Room {
         };
         let outgoing = OutgoingTrack {
             subscription: id,
-            codec: published.codec,
+            codecs: published.codecs(),
             stream_id: format!("{publisher_sid}|{stream}"),
             track: published.sid.clone(),
             stereo: published.stereo(),

@@ -143,21 +143,29 @@ pub(crate) fn from_request(
 }
 
 fn mime(kind: MediaKind, codec: &str) -> String {
-    let known = [Codec::Opus, Codec::Vp8]
-        .into_iter()
-        .find(|known| {
-            known.kind() == kind
-                && known
-                    .mime()
-                    .split_once('/')
-                    .is_some_and(|(_, name)| name.eq_ignore_ascii_case(codec))
-        })
+    let known = Codec::named(codec)
+        .filter(|known| known.kind() == kind)
         .map(Codec::mime);
     match (known, kind) {
         (Some(mime), _) => mime.to_owned(),
         (None, MediaKind::Audio) => format!("audio/{codec}"),
         (None, MediaKind::Video) => format!("video/{codec}"),
     }
+}
+
+/// What a track will be sent in: what its request asks for, if its section has it, else the section's first.
+pub(crate) fn chosen_codec(info: &proto::TrackInfo, receiver: &Receiver) -> Option<Codec> {
+    let offered = &receiver.params.codecs;
+    let wanted = match receiver.params.kind {
+        MediaKind::Audio if info.disable_red || is_stereo(info) => Some(Codec::Opus),
+        MediaKind::Audio => Some(Codec::Red),
+        MediaKind::Video => Codec::named(&info.mime_type),
+    };
+    offered
+        .iter()
+        .map(|offered| offered.codec)
+        .find(|codec| Some(*codec) == wanted)
+        .or_else(|| offered.first().map(|first| first.codec))
 }
 
 /// Adds what the description says.

@@ -38,6 +38,22 @@ pub struct PictureId {
     pub long: bool,
 }
 
+impl PictureId {
+    /// Writes another value in the same form, at a place that was read.
+    pub(crate) fn write(self, payload: &mut [u8], at: usize, value: u16) {
+        // A place that was read is there.
+        let _ = if self.long {
+            put(
+                payload,
+                at,
+                &((value & PICTURE_ID_MASK) | 0x8000).to_be_bytes(),
+            )
+        } else {
+            put(payload, at, &[(value & 0x7f) as u8])
+        };
+    }
+}
+
 impl Vp8Descriptor {
     /// Reads the descriptor at the start of a payload; `None` if it runs past the end or carries no frame data.
     #[must_use]
@@ -103,18 +119,10 @@ impl Vp8Descriptor {
     /// ignored; a 7-bit picture id keeps its low 7 bits.
     pub fn rewrite(&self, payload: &mut [u8], picture_id: u16, tl0_pic_idx: u8) {
         if let Some(id) = self.picture_id {
-            // A place that `parse` has read is there.
-            let _ = if id.long {
-                put(
-                    payload,
-                    2,
-                    &((picture_id & PICTURE_ID_MASK) | 0x8000).to_be_bytes(),
-                )
-            } else {
-                put(payload, 2, &[(picture_id & 0x7f) as u8])
-            };
+            id.write(payload, 2, picture_id);
         }
         if self.tl0_pic_idx.is_some() {
+            // A place that `parse` has read is there.
             let _ = put(payload, usize::from(self.tl0_at), &[tl0_pic_idx]);
         }
     }

@@ -26,4 +26,4 @@ pub mod run;
 pub mod signal;
 
 /// The reference server's version whose behaviour clients may expect: they switch features by it.
-pub const COMPATIBLE_VERSION: &str = "1.13.5";
+pub const COMPATIBLE_VERSION: &str = "1.13.7";

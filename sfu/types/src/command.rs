@@ -228,6 +228,8 @@ pub struct SenderParams {
     pub codec: Codec,
     /// Payload type that the subscriber expects.
     pub payload_type: PayloadType,
+    /// Where `codec` is RED: payload type of the Opus inside, and of packets that come without redundancy.
+    pub opus_payload_type: Option<PayloadType>,
     /// Payload type of retransmissions (RFC 4588).
     pub rtx_payload_type: Option<PayloadType>,
     /// The subscriber sends NACKs.

@@ -26,7 +26,7 @@ pub use ids::{
     ShardId, SubscriptionId, TrackId, TrackSid, TransportId,
 };
 pub use media::{
-    Codec, DtlsRole, DtlsVersion, ExtensionIds, Fingerprint, MediaKind, PayloadType, RtpExtension,
-    SrtpProfile, Ssrc,
+    Codec, DtlsRole, DtlsVersion, ExtensionIds, Fingerprint, MediaKind, MediaPolicy, PayloadType,
+    RtpExtension, SrtpProfile, Ssrc,
 };
 pub use time::{NtpTime, Timestamp, WallClock};

@@ -18,26 +18,45 @@ pub enum MediaKind {
 pub enum Codec {
     /// RFC 7587, 48 kHz, two channels in SDP.
     Opus,
+    /// RFC 2198: each packet repeats the Opus frames before it.
+    Red,
     /// RFC 7741, 90 kHz.
     Vp8,
+    /// RFC 9628, 90 kHz, profile 0.
+    Vp9,
+    /// RFC 6184, 90 kHz, packetization mode 1, baseline profiles.
+    H264,
+    /// The AV1 RTP specification of the Alliance for Open Media, 90 kHz, main profile.
+    Av1,
 }
 
 impl Codec {
+    /// All of them, in the order in which a server prefers them that is told nothing else: what every client has comes
+    /// first of its kind.
+    pub const ALL: [Self; 6] = [
+        Self::Vp8,
+        Self::H264,
+        Self::Vp9,
+        Self::Av1,
+        Self::Opus,
+        Self::Red,
+    ];
+
     /// What it carries.
     #[must_use]
     pub const fn kind(self) -> MediaKind {
         match self {
-            Self::Opus => MediaKind::Audio,
-            Self::Vp8 => MediaKind::Video,
+            Self::Opus | Self::Red => MediaKind::Audio,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => MediaKind::Video,
         }
     }
 
     /// RTP clock rate in Hz.
     #[must_use]
     pub const fn clock_rate(self) -> u32 {
-        match self {
-            Self::Opus => 48_000,
-            Self::Vp8 => 90_000,
+        match self.kind() {
+            MediaKind::Audio => 48_000,
+            MediaKind::Video => 90_000,
         }
     }
 
@@ -46,7 +65,67 @@ impl Codec {
     pub const fn mime(self) -> &'static str {
         match self {
             Self::Opus => "audio/opus",
+            Self::Red => "audio/red",
             Self::Vp8 => "video/VP8",
+            Self::Vp9 => "video/VP9",
+            Self::H264 => "video/H264",
+            Self::Av1 => "video/AV1",
+        }
+    }
+
+    /// Subtype of [`mime`](Self::mime) in lower case: how configuration, dynacast messages and metric labels name it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Opus => "opus",
+            Self::Red => "red",
+            Self::Vp8 => "vp8",
+            Self::Vp9 => "vp9",
+            Self::H264 => "h264",
+            Self::Av1 => "av1",
+        }
+    }
+
+    /// The codec with this [`name`](Self::name) or [`mime`](Self::mime), in any case.
+    #[must_use]
+    pub fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|codec| {
+            codec.name().eq_ignore_ascii_case(text) || codec.mime().eq_ignore_ascii_case(text)
+        })
+    }
+
+    /// Several spatial layers may share one stream.
+    #[must_use]
+    pub const fn is_svc(self) -> bool {
+        matches!(self, Self::Vp9 | Self::Av1)
+    }
+}
+
+/// What an operator says about media: part of every room's configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaPolicy {
+    /// Codecs that clients may publish and receive, best first.
+    pub codecs: Vec<Codec>,
+    /// Bits per second at which an encoder of video begins; 0 leaves it to the client.
+    pub initial_video_bitrate_bps: u32,
+    /// Bits per second below which an encoder of video does not go; 0 leaves it to the client.
+    pub min_video_bitrate_bps: u32,
+    /// Bits per second that stereo sound may take.
+    pub stereo_bitrate_bps: u32,
+    /// Clients may stop sending while there is silence.
+    pub dtx: bool,
+}
+
+impl Default for MediaPolicy {
+    fn default() -> Self {
+        Self {
+            codecs: Codec::ALL.to_vec(),
+            // A camera of 720p begins sharp instead of after some seconds.
+            initial_video_bitrate_bps: 2_500_000,
+            min_video_bitrate_bps: 1_500_000,
+            // The most that Opus can use (RFC 7587 section 6.1).
+            stereo_bitrate_bps: 510_000,
+            dtx: true,
         }
     }
 }

@@ -50,7 +50,7 @@ class Client {
   /** `{ from, text, topic }` for each text stream. */
   texts = [];
 
-  async join(url, token, roomOptions, connectOptions) {
+  async join(url, token, roomOptions, connectOptions, publishDefaults) {
     this.room = new Room({
       adaptiveStream: false,
       dynacast: false,
@@ -60,6 +60,7 @@ class Client {
         simulcast: true,
         videoEncoding: { maxBitrate: 450_000, maxFramerate: CAMERA.frameRate },
         videoSimulcastLayers: [LOW_LAYER],
+        ...publishDefaults,
       },
       ...roomOptions,
     });

@@ -458,6 +458,7 @@ impl Call {
             rtx_ssrc: video.then(|| Ssrc(9_000 + id as u32)),
             codec,
             payload_type: if video { OUT_VP8 } else { OUT_OPUS },
+            opus_payload_type: None,
             rtx_payload_type: video.then_some(OUT_RTX),
             nack: true,
             extensions,

@@ -5,7 +5,9 @@
 mod parse;
 mod write;
 
-pub(crate) use write::{MediaText, RefusedText, SendText, push_number, write_data, write_rejected};
+pub(crate) use write::{
+    FormatText, MediaText, RefusedText, SendText, push_number, write_data, write_rejected,
+};
 
 use plenum_types::{Codec, ExtensionIds, MediaKind, PayloadType, Ssrc};
 
@@ -147,9 +149,13 @@ pub(crate) enum Encoding {
 }
 
 /// Encodings with their `a=rtpmap`.
-const ENCODINGS: [(Encoding, &str); 3] = [
+const ENCODINGS: [(Encoding, &str); 7] = [
     (Encoding::Codec(Codec::Opus), "opus/48000/2"),
+    (Encoding::Codec(Codec::Red), "red/48000/2"),
     (Encoding::Codec(Codec::Vp8), "VP8/90000"),
+    (Encoding::Codec(Codec::Vp9), "VP9/90000"),
+    (Encoding::Codec(Codec::H264), "H264/90000"),
+    (Encoding::Codec(Codec::Av1), "AV1/90000"),
     (Encoding::Rtx, "rtx/90000"),
 ];
 

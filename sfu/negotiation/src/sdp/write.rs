@@ -2,8 +2,10 @@
 
 use plenum_types::{Codec, ExtensionIds, MediaKind, Mid, PayloadType, RtpExtension, Ssrc};
 
+use std::fmt::Write;
+
 use super::{Direction, Encoding, FEEDBACK};
-use crate::codecs::NegotiatedCodec;
+use crate::codecs::{NegotiatedCodec, Parameters};
 
 /// Port of a section whose address comes by candidates (RFC 8840 section 4.1.1).
 const DISCARD: &str = " 9 ";
@@ -22,12 +24,33 @@ pub(crate) struct MediaText<'a> {
     pub(crate) direction: Direction,
     pub(crate) codecs: &'a [NegotiatedCodec],
     pub(crate) extensions: ExtensionIds,
-    /// `a=fmtp` of Opus.
-    pub(crate) opus: &'a str,
+    /// How the codecs shall be sent, by us or to us.
+    pub(crate) format: FormatText,
     /// What we send here.
     pub(crate) send: Option<SendText<'a>>,
     /// Rids that we receive, in the order in which they were offered.
     pub(crate) receive_rids: &'a [plenum_types::Rid],
+}
+
+/// What `a=fmtp` says beyond a codec's own parameters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum FormatText {
+    /// We receive (RFC 7587 section 6.1, protocol.md 4c).
+    Receive {
+        /// Opus may stop in silence.
+        dtx: bool,
+        /// Opus has two channels, and so many bits per second for them.
+        stereo: Option<u32>,
+        /// Bits per second at which video begins, unless 0.
+        initial: u32,
+        /// Bits per second below which video does not go, unless 0.
+        min: u32,
+    },
+    /// We send.
+    Send {
+        /// Opus has two channels.
+        stereo: bool,
+    },
 }
 
 /// A stream of ours.
@@ -100,10 +123,21 @@ impl MediaText<'_> {
                 line(out, &[" ", name]);
             }
         }
-        if codec.codec == Codec::Opus && !self.opus.is_empty() {
-            out.push_str("a=fmtp:");
-            push_number(out, u32::from(codec.payload_type.0));
-            line(out, &[" ", self.opus]);
+        let start = out.len();
+        out.push_str("a=fmtp:");
+        push_number(out, u32::from(codec.payload_type.0));
+        out.push(' ');
+        let before = out.len();
+        parameters(out, codec.parameters);
+        match codec.codec {
+            Codec::Opus => self.format.opus(out, before),
+            codec if codec.kind() == MediaKind::Video => self.format.video(out, before),
+            _ => {}
+        }
+        if out.len() == before {
+            out.truncate(start);
+        } else {
+            out.push_str("\r\n");
         }
         if let Some(rtx) = codec.rtx {
             rtpmap(out, rtx, Encoding::Rtx);
@@ -113,6 +147,78 @@ impl MediaText<'_> {
             push_number(out, u32::from(codec.payload_type.0));
             out.push_str("\r\n");
         }
+    }
+}
+
+impl FormatText {
+    fn opus(self, out: &mut String, start: usize) {
+        parameter(out, start, "minptime=", Some(10));
+        parameter(out, start, "useinbandfec=", Some(1));
+        match self {
+            Self::Receive { dtx, stereo, .. } => {
+                if dtx {
+                    parameter(out, start, "usedtx=", Some(1));
+                }
+                if let Some(bitrate) = stereo {
+                    parameter(out, start, "stereo=", Some(1));
+                    parameter(out, start, "maxaveragebitrate=", Some(bitrate));
+                }
+            }
+            Self::Send { stereo: true } => parameter(out, start, "sprop-stereo=", Some(1)),
+            Self::Send { stereo: false } => {}
+        }
+    }
+
+    fn video(self, out: &mut String, start: usize) {
+        let Self::Receive { initial, min, .. } = self else {
+            return;
+        };
+        for (name, bitrate) in [
+            ("x-google-start-bitrate=", initial),
+            ("x-google-min-bitrate=", min),
+        ] {
+            if bitrate > 0 {
+                // In kbit/s.
+                parameter(out, start, name, Some(bitrate / 1000));
+            }
+        }
+    }
+}
+
+/// A codec's own parameters.
+fn parameters(out: &mut String, parameters: Parameters) {
+    let start = out.len();
+    match parameters {
+        Parameters::Plain | Parameters::Av1(None) => {}
+        Parameters::Red(blocks) => {
+            push_number(out, u32::from(blocks.0));
+            out.push('/');
+            push_number(out, u32::from(blocks.0));
+        }
+        Parameters::Vp9 => parameter(out, start, "profile-id=", Some(0)),
+        Parameters::H264(profile_level) => {
+            parameter(out, start, "level-asymmetry-allowed=", Some(1));
+            parameter(out, start, "packetization-mode=", Some(1));
+            parameter(out, start, "profile-level-id=", None);
+            // Writing to a String can't fail.
+            let _ = write!(out, "{profile_level:06x}");
+        }
+        Parameters::Av1(Some((level, tier))) => {
+            parameter(out, start, "level-idx=", Some(u32::from(level)));
+            parameter(out, start, "profile=", Some(0));
+            parameter(out, start, "tier=", Some(u32::from(tier)));
+        }
+    }
+}
+
+/// Appends a parameter to those since `start`.
+fn parameter(out: &mut String, start: usize, name: &str, value: Option<u32>) {
+    if out.len() > start {
+        out.push(';');
+    }
+    out.push_str(name);
+    if let Some(value) = value {
+        push_number(out, value);
     }
 }
 

@@ -3,14 +3,17 @@
 #![allow(dead_code)]
 
 use plenum_negotiation::{Answer, Answerer, LocalParams, OfferOutcome, OutgoingTrack};
-use plenum_types::{Codec, Fingerprint, ShardId, SubscriptionId, TrackSid};
+use plenum_types::{Codec, Fingerprint, MediaPolicy, ShardId, SubscriptionId, TrackSid};
 
 pub(crate) fn local() -> LocalParams {
     LocalParams {
         shard: ShardId(3),
         fingerprint: Fingerprint([0xab; 32]),
         addresses: vec!["127.0.0.1:7882".parse().unwrap()],
-        codecs: vec![Codec::Opus, Codec::Vp8],
+        media: MediaPolicy {
+            codecs: vec![Codec::Opus, Codec::Vp8],
+            ..MediaPolicy::default()
+        },
         seed: [42; 32],
     }
 }
@@ -18,7 +21,7 @@ pub(crate) fn local() -> LocalParams {
 pub(crate) fn track(subscription: u64, codec: Codec) -> OutgoingTrack {
     OutgoingTrack {
         subscription: SubscriptionId(subscription),
-        codec,
+        codecs: [codec].into_iter().collect(),
         stream_id: format!("PA_{subscription}|camera"),
         track: TrackSid::from(format!("TR_{subscription}")),
         stereo: false,

@@ -13,8 +13,8 @@ use plenum_room::{
     RoomOutput, RoomSettings, ServerIdentity, SessionMode, SignalMessage,
 };
 use plenum_types::{
-    Codec, DtlsVersion, Fingerprint, ParticipantSid, RoomHandle, ShardCommand, ShardEvent, ShardId,
-    SrtpProfile, Timestamp, TrackId, TransportId, TransportState, WallClock,
+    Codec, DtlsVersion, Fingerprint, MediaPolicy, ParticipantSid, RoomHandle, ShardCommand,
+    ShardEvent, ShardId, SrtpProfile, Timestamp, TrackId, TransportId, TransportState, WallClock,
 };
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng as _};
 
@@ -56,7 +56,10 @@ pub(crate) fn config() -> RoomConfig {
         },
         keep_alive: KeepAlive::default(),
         fingerprint: Fingerprint([7; 32]),
-        codecs: vec![Codec::Opus, Codec::Vp8],
+        media: MediaPolicy {
+            codecs: vec![Codec::Opus, Codec::Vp8],
+            ..MediaPolicy::default()
+        },
         ice_servers: Vec::new(),
         remote_unmute: false,
         limits: Limits::default(),
