@@ -23,6 +23,7 @@ for (const { codec, mime, name, simulcast, publish: more } of VIDEO) {
     describe(`${name}, ${mode} peer connection mode`, () => {
       const publish = { videoCodec: codec, backupCodec: false, ...more };
 
+      // covers: codec.vp9, codec.h264, codec.av1
       test('is decoded, also by who comes late', async () => {
         const { ada, bob, room } = await call(mode, publish);
         await bob.seesIn(mime, ada);
