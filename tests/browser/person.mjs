@@ -177,6 +177,11 @@ export class Person {
     );
   }
 
+  /** Protocols of the candidate pairs that this page's connections have selected. */
+  async protocols() {
+    return this.do(() => window.client.protocols());
+  }
+
   leave() {
     return this.do(() => window.client.room.disconnect());
   }

@@ -17,16 +17,17 @@ export class Server {
   #process;
   #log = [];
 
-  constructor(port, mediaPort) {
+  constructor(port, mediaPort, tcpPort) {
     this.port = port;
     this.mediaPort = mediaPort;
+    this.tcpPort = tcpPort;
   }
 
   /** Starts a server on free ports and waits until it is ready. */
   static async start(environment = {}) {
     const binary = process.env.PLENUM_SFU;
     if (!binary) throw new Error('PLENUM_SFU names no binary: build plenum-sfu, then set it to the path');
-    const server = new Server(await freePort(), await freeMediaPorts(MEDIA_PORTS));
+    const server = new Server(await freePort(), await freeMediaPorts(MEDIA_PORTS), await freePort());
     server.#spawn(binary, environment);
     try {
       await until(() => server.#ready(), 'plenum-sfu to be ready', { within: 15_000 });
@@ -72,6 +73,7 @@ export class Server {
         PLENUM_PORT: String(this.port),
         RTC_MIN_PORT: String(this.mediaPort),
         RTC_MAX_PORT: String(this.mediaPort + MEDIA_PORTS - 1),
+        RTC_TCP_PORT: String(this.tcpPort),
         PLENUM_ADVERTISE: '127.0.0.1',
         LOG_LEVEL: process.env.PLENUM_TEST_LOG ?? 'info',
         ...environment,

@@ -18,12 +18,14 @@ class Server:
         self.port = port or free_port()
         self.admin_port = free_port()
         self.media_port = free_port(MEDIA_PORTS)
+        self.tcp_port = free_port()
         self.environment = {
             "PLENUM_PORT": str(self.port),
             # Not in dev mode, where the public port serves what this one does elsewhere.
             "PLENUM_ADMIN_ADDRESS": f"127.0.0.1:{self.admin_port}",
             "RTC_MIN_PORT": str(self.media_port),
             "RTC_MAX_PORT": str(self.media_port + MEDIA_PORTS - 1),
+            "RTC_TCP_PORT": str(self.tcp_port),
             "PLENUM_ADVERTISE": "127.0.0.1",
             "PLENUM_KEYS": f"{KEY}: {SECRET}",
             "LOG_LEVEL": os.environ.get("PLENUM_TEST_LOG", "info"),

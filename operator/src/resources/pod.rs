@@ -32,6 +32,8 @@ const LIVENESS_PERIOD_SECONDS: i32 = 5;
 const PROBE_TIMEOUT_SECONDS: i32 = 2;
 /// Log lines of a cluster are read by machines, unless the pool says otherwise.
 const LOG_JSON: &str = "PLENUM_LOG_JSON";
+/// Media over TCP needs a port that clients reach at the member's own address: off, unless the pool says otherwise.
+const TCP_PORT: &str = "RTC_TCP_PORT";
 
 /// Hash of what a Pod is made from: MediaNodes of another revision were made from another template.
 #[must_use]
@@ -270,8 +272,10 @@ fn environment(pool: &MediaPool, node: &MediaNode, install: &str) -> Vec<EnvVar>
     if let Some(rooms) = spec.capacity.rooms {
         ours.push(plain("PLENUM_MAX_ROOMS", rooms.to_string()));
     }
-    if spec.env.iter().all(|env| env.name != LOG_JSON) {
-        ours.push(plain(LOG_JSON, "true".to_owned()));
+    for (name, default) in [(LOG_JSON, "true"), (TCP_PORT, "0")] {
+        if spec.env.iter().all(|env| env.name != name) {
+            ours.push(plain(name, default.to_owned()));
+        }
     }
     let set: BTreeSet<&str> = ours.iter().map(|env| env.name.as_str()).collect();
     let theirs = spec

@@ -13,20 +13,23 @@ use std::{
 };
 
 use mio::{Events, Interest, Poll, Token};
-use plenum_media::{Shard, ShardConfig};
+use plenum_media::ShardConfig;
 use plenum_transport::{DatagramKind, classify};
-use plenum_types::{RoomToShard, Timestamp};
+use plenum_types::{Path, Timestamp};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef};
+use smallvec::SmallVec;
 use tokio::sync::mpsc;
 
 use crate::{
-    Clock, ServeUntil, ShardNews,
+    Clock, Driven, ServeUntil, ShardNews,
     backlog::Backlog,
     clock::arrival,
     drops::receive_drops,
     outgoing::{Nowhere, Outgoing},
+    queue::Command,
     sockets::MediaSocket,
     status::{IoStats, SharedStatus},
+    streams::{NewStream, Streams},
 };
 
 /// One receive buffer: the most that the kernel joins into one (UDP GRO).
@@ -47,25 +50,16 @@ const EVENT_RETRY: Duration = Duration::from_millis(10);
 const PUBLISH_EVERY: Duration = Duration::from_secs(1);
 /// After which time segmentation offload is tried again if the kernel had refused it.
 const OFFLOAD_RETRY: Duration = Duration::from_secs(60);
-/// Events of epoll per wait: sockets and waker.
-const POLL_EVENTS: usize = 16;
+/// Events of epoll per wait: sockets, waker, connections.
+const POLL_EVENTS: usize = 256;
 
-/// What the queue of a Shard's thread carries.
-#[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "all but one are of the large kind"
-)]
-pub(crate) enum Command {
-    /// For the Shard.
-    Room(RoomToShard),
-    /// End the thread.
-    Stop,
-}
+/// Makes a Shard, at the start and after a panic.
+pub(crate) type MakeShard<S> = Arc<dyn Fn(ShardConfig, Timestamp) -> S + Send + Sync>;
 
 /// What a Shard's thread is started with. The Shard itself is made on the thread and never leaves it.
-pub(crate) struct Start {
+pub(crate) struct Start<S> {
     pub(crate) shard: ShardConfig,
+    pub(crate) make: MakeShard<S>,
     pub(crate) clock: Clock,
     pub(crate) sockets: Vec<MediaSocket>,
     pub(crate) poll: Poll,
@@ -80,29 +74,11 @@ pub(crate) struct Start {
 /// Token of the waker; sockets have their indices.
 pub(crate) const WAKER: Token = Token(usize::MAX - 1);
 
-/// Runs a Shard until told to stop, or until it panics: then its state is dropped and the rooms hear of it.
-pub(crate) fn run(start: Start) {
-    let (events, status, id) = (
-        start.events.clone(),
-        start.status.clone(),
-        start.shard.shard,
-    );
-    let ended = catch_unwind(AssertUnwindSafe(|| Driver::new(start)?.passes()));
-    match ended {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => {
-            tracing::error!(shard = %id, %error, "the media thread can't wait for its sockets");
-        }
-        Err(_) => tracing::error!(shard = %id, "the shard panicked; its rooms reconnect"),
-    }
-    status.fail();
-    // The thread has nothing else to do: wait until the news is taken. An error means that the process ends.
-    let _ = events.blocking_send(ShardNews::Failed(id));
-}
-
 /// A Shard with its thread's belongings.
-struct Driver {
-    shard: Shard,
+pub(crate) struct Driver<S> {
+    shard: S,
+    config: ShardConfig,
+    make: MakeShard<S>,
     clock: Clock,
     sockets: Vec<MediaSocket>,
     /// Per socket: data may be waiting (epoll is edge-triggered).
@@ -117,6 +93,9 @@ struct Driver {
     serve_until: ServeUntil,
     buffer: Vec<u8>,
     backlog: Backlog,
+    streams: Streams,
+    /// Said before anything else: the Shard before this one is gone.
+    failed: bool,
     io: IoStats,
     published: Timestamp,
     offload_tried: Timestamp,
@@ -131,10 +110,11 @@ struct Leftover {
     stop: bool,
 }
 
-impl Driver {
-    fn new(start: Start) -> io::Result<Self> {
+impl<S: Driven> Driver<S> {
+    pub(crate) fn new(start: Start<S>) -> io::Result<Self> {
         let Start {
-            shard,
+            shard: config,
+            make,
             clock,
             mut sockets,
             poll,
@@ -150,7 +130,9 @@ impl Driver {
         }
         let now = clock.now();
         Ok(Self {
-            shard: Shard::new(shard, now),
+            shard: make(config.clone(), now),
+            config,
+            make,
             clock,
             readable: vec![true; sockets.len()],
             sockets,
@@ -163,13 +145,35 @@ impl Driver {
             serve_until,
             buffer: vec![0; BUFFER_BYTES * BATCH_SIZE],
             backlog: Backlog::default(),
+            streams: Streams::default(),
+            failed: false,
             io: IoStats::default(),
             published: now,
             offload_tried: now,
         })
     }
 
-    fn passes(mut self) -> io::Result<()> {
+    /// A fresh Shard on the same sockets. What the old one left behind is in no state to be used, not even to be dropped
+    /// in order. Nothing that was queued for it is for the new one. `false` if the thread shall end.
+    pub(crate) fn renew(&mut self) -> bool {
+        let fresh = (self.make)(self.config.clone(), self.clock.now());
+        let broken = std::mem::replace(&mut self.shard, fresh);
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
+        self.backlog = Backlog::default();
+        self.streams = Streams::default();
+        self.readable.fill(true);
+        self.failed = true;
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Room(_) | Command::Stream(_)) => {}
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
+                Err(TryRecvError::Empty) => return true,
+            }
+        }
+    }
+
+    /// Until told to stop.
+    pub(crate) fn passes(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(POLL_EVENTS);
         let mut left = Leftover::default();
         loop {
@@ -180,8 +184,9 @@ impl Driver {
                 Err(error) => return Err(error),
             }
             for event in &events {
-                if let Some(readable) = self.readable.get_mut(event.token().0) {
-                    *readable |= event.is_readable() || event.is_error();
+                match self.readable.get_mut(event.token().0) {
+                    Some(readable) => *readable |= event.is_readable() || event.is_error(),
+                    None => self.streams.notice(event),
                 }
             }
             let start = self.clock.now();
@@ -202,6 +207,10 @@ impl Driver {
                     .filter_map(|socket| receive_drops(&socket.io))
                     .map(u64::from)
                     .sum();
+                // Connections whose Transport is gone, or went elsewhere.
+                let shard = &self.shard;
+                self.streams.retain(|path| shard.has_path(path));
+                self.io.streams = self.streams.len() as u64;
                 self.status.publish(self.shard.stats(), &self.io);
                 self.renew_offload(end);
             }
@@ -209,7 +218,7 @@ impl Driver {
     }
 
     fn wait(&self, left: &Leftover) -> Duration {
-        if left.now || self.readable.contains(&true) {
+        if left.now || self.readable.contains(&true) || self.streams.is_ready() {
             return Duration::ZERO;
         }
         let mut wait = HEARTBEAT.min(self.shard.next_timeout() - self.clock.now());
@@ -236,6 +245,9 @@ impl Driver {
             }
             left.blocked |= self.flush(serving);
         }
+        if self.read_streams(serving) {
+            left.blocked |= self.flush(serving);
+        }
         let mut now = self.clock.now();
         let commands_until = now + COMMAND_BUDGET;
         // Cleared before the queue is read: whoever queues later wakes the thread again.
@@ -243,6 +255,7 @@ impl Driver {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Room(command)) => self.shard.handle_command(now, command),
+                Ok(Command::Stream(stream)) => self.adopt(now, *stream),
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
                     self.flush(serving);
                     left.stop = true;
@@ -259,7 +272,7 @@ impl Driver {
         let backlog_until = now + BACKLOG_BUDGET;
         while let Some(mut waiting) = self.backlog.pop() {
             self.shard
-                .handle_datagram(now, waiting.local, waiting.remote, &mut waiting.datagram);
+                .handle_packet(now, waiting.path, &mut waiting.datagram);
             now = self.clock.now();
             if now >= backlog_until {
                 break;
@@ -318,20 +331,65 @@ impl Driver {
                     self.io.fenced += 1;
                     continue;
                 }
-                match classify(datagram) {
-                    DatagramKind::Stun | DatagramKind::Dtls => {
-                        if !self.backlog.push(local, meta.addr, datagram) {
-                            self.io.backlog_dropped += 1;
-                        }
+                let path = Path::Udp {
+                    local,
+                    remote: meta.addr,
+                };
+                if waits(datagram) {
+                    if !self.backlog.push(path, datagram) {
+                        self.io.backlog_dropped += 1;
                     }
-                    DatagramKind::Rtp | DatagramKind::Rtcp | DatagramKind::Unknown => {
-                        self.shard
-                            .handle_datagram(arrived, local, meta.addr, datagram);
-                    }
+                } else {
+                    self.shard.handle_packet(arrived, path, datagram);
                 }
             }
         }
         true
+    }
+
+    /// A TCP connection whose first frame named this Shard. Unless that frame is a valid check, it is closed.
+    fn adopt(&mut self, now: Timestamp, mut stream: NewStream) {
+        let (id, path) = (stream.id, stream.path);
+        let mut first = std::mem::take(&mut stream.first);
+        if !self.streams.adopt(self.poll.registry(), stream) {
+            self.io.streams_refused += 1;
+            return;
+        }
+        self.shard.handle_packet(now, path, &mut first);
+        if !self.shard.has_path(path) {
+            self.streams.close(id);
+            self.io.streams_refused += 1;
+        }
+    }
+
+    /// Reads the connections that have something, as [`receive`](Self::receive) does sockets. `false` if none has.
+    fn read_streams(&mut self, serving: bool) -> bool {
+        let now = self.clock.now();
+        let Self {
+            streams,
+            shard,
+            backlog,
+            io,
+            ..
+        } = self;
+        let mut lost = SmallVec::<[Path; 8]>::new();
+        let any = streams.read(
+            |path, packet| {
+                io.datagrams_received += 1;
+                if !serving {
+                    io.fenced += 1;
+                } else if !waits(packet) {
+                    shard.handle_packet(now, path, packet);
+                } else if !backlog.push(path, packet) {
+                    io.backlog_dropped += 1;
+                }
+            },
+            |path| lost.push(path),
+        );
+        for path in lost {
+            shard.handle_path_lost(now, path);
+        }
+        any
     }
 
     /// `true` if a socket was full.
@@ -344,6 +402,7 @@ impl Driver {
         }
         let mut outgoing = Outgoing {
             sockets: &mut self.sockets,
+            streams: &mut self.streams,
             stats: &mut self.io,
             blocked: false,
         };
@@ -355,6 +414,9 @@ impl Driver {
     fn hand_over_events(&mut self) -> bool {
         loop {
             match self.events.try_reserve() {
+                Ok(place) if std::mem::take(&mut self.failed) => {
+                    place.send(ShardNews::Failed(self.config.shard));
+                }
                 Ok(place) => match self.shard.poll_event() {
                     Some(event) => place.send(ShardNews::Room(event)),
                     None => return false,
@@ -398,4 +460,9 @@ impl Driver {
             }
         }
     }
+}
+
+/// STUN and DTLS wait in the backlog: media comes first.
+fn waits(packet: &[u8]) -> bool {
+    matches!(classify(packet), DatagramKind::Stun | DatagramKind::Dtls)
 }

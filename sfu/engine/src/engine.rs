@@ -1,31 +1,22 @@
 //! The engine as the control plane sees it.
 
-use std::{
-    io,
-    net::IpAddr,
-    ops::RangeInclusive,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{SyncSender, TrySendError, sync_channel},
-    },
-    thread,
-};
+use std::{io, net::IpAddr, ops::RangeInclusive, sync::Arc, thread};
 
-use plenum_media::{Budgets, ShardConfig};
+use plenum_media::{Budgets, Shard, ShardConfig};
 use plenum_transport::{Certificate, CertificateError};
-use plenum_types::{Fingerprint, RoomToShard, ShardId, ShardToRoom};
+use plenum_types::{Fingerprint, RoomToShard, ShardId, ShardToRoom, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::{
-    BindError, Clock, ServeUntil, ShardStatus,
-    driver::{self, Command},
+    AcceptorStats, BindError, Clock, Driven, ServeUntil, ShardStatus,
+    acceptor::{self, AcceptorHandle},
+    driver::{self, MakeShard},
+    queue::{COMMAND_QUEUE, Command, ShardQueue},
+    restart,
     sockets::{MediaSocket, bind_port},
     status::SharedStatus,
 };
 
-/// Commands that may wait for a Shard. A join needs about ten, so this is a storm of 800 at once.
-const COMMAND_QUEUE: usize = 8192;
 /// Events that may wait for the rooms of one Shard. What does not fit stays with the Shard, coalesced.
 const EVENT_QUEUE: usize = 4096;
 
@@ -38,6 +29,8 @@ pub struct EngineConfig {
     pub bind: Vec<IpAddr>,
     /// UDP ports to choose from, one per Shard.
     pub ports: RangeInclusive<u16>,
+    /// TCP port for clients without UDP, shared by all Shards; 0 for none.
+    pub tcp_port: u16,
     /// Bounds of each Shard's memory.
     pub budgets: Budgets,
     /// The fence.
@@ -74,7 +67,7 @@ pub enum CommandError {
 pub enum ShardNews {
     /// For a room.
     Room(ShardToRoom),
-    /// The Shard panicked and is gone with all it held.
+    /// The Shard panicked, and all it held is gone. A fresh one has taken its place, unless it panicked too often.
     Failed(ShardId),
 }
 
@@ -88,11 +81,7 @@ pub fn default_shards() -> u16 {
 
 struct ShardHandle {
     port: u16,
-    commands: SyncSender<Command>,
-    waker: Arc<mio::Waker>,
-    /// Set while the thread is certain to look at its queue again.
-    awake: Arc<AtomicBool>,
-    status: Arc<SharedStatus>,
+    queue: ShardQueue,
 }
 
 /// All Shards of this process.
@@ -100,6 +89,7 @@ pub struct Engine {
     clock: Clock,
     fingerprint: Fingerprint,
     shards: Vec<ShardHandle>,
+    acceptor: Option<AcceptorHandle>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
@@ -112,12 +102,30 @@ impl Engine {
         config: &EngineConfig,
         clock: Clock,
     ) -> Result<(Self, Vec<mpsc::Receiver<ShardNews>>), EngineError> {
+        Self::start_with(config, clock, Shard::new)
+    }
+
+    /// As [`start`](Self::start), with Shards of the caller's making: at the start, and again after a panic.
+    ///
+    /// # Errors
+    /// See [`EngineError`].
+    pub fn start_with<S: Driven>(
+        config: &EngineConfig,
+        clock: Clock,
+        make: impl Fn(ShardConfig, Timestamp) -> S + Send + Sync + 'static,
+    ) -> Result<(Self, Vec<mpsc::Receiver<ShardNews>>), EngineError> {
+        let make: MakeShard<S> = Arc::new(make);
+        let listeners = match config.tcp_port {
+            0 => Vec::new(),
+            port => acceptor::bind(&config.bind, port)?,
+        };
         let certificate = Arc::new(Certificate::generate()?);
         let fingerprint = certificate.fingerprint();
         let mut engine = Self {
             clock,
             fingerprint,
             shards: Vec::new(),
+            acceptor: None,
             threads: Vec::new(),
         };
         let mut news = Vec::new();
@@ -132,10 +140,9 @@ impl Engine {
             let now = clock.now();
             let poll = mio::Poll::new()?;
             let waker = Arc::new(mio::Waker::new(poll.registry(), driver::WAKER)?);
-            let (commands, command_queue) = sync_channel(COMMAND_QUEUE);
             let (events, event_queue) = mpsc::channel(EVENT_QUEUE);
             let status = Arc::new(SharedStatus::new(now));
-            let awake = Arc::new(AtomicBool::new(false));
+            let (queue, commands, awake) = ShardQueue::new(shard, waker, status.clone());
             let start = driver::Start {
                 shard: ShardConfig {
                     shard,
@@ -144,28 +151,27 @@ impl Engine {
                     wall: clock.wall(),
                     budgets: config.budgets,
                 },
+                make: make.clone(),
                 clock,
                 sockets,
                 poll,
-                commands: command_queue,
+                commands,
                 events,
-                awake: awake.clone(),
-                status: status.clone(),
+                awake,
+                status,
                 serve_until: config.serve_until.clone(),
             };
             engine.threads.push(
                 thread::Builder::new()
                     .name(format!("shard-{shard}"))
-                    .spawn(move || driver::run(start))?,
+                    .spawn(move || restart::run(start))?,
             );
-            engine.shards.push(ShardHandle {
-                port,
-                commands,
-                waker,
-                awake,
-                status,
-            });
+            engine.shards.push(ShardHandle { port, queue });
             news.push(event_queue);
+        }
+        if !listeners.is_empty() {
+            let queues = engine.shards.iter().map(|shard| shard.queue.clone());
+            engine.acceptor = Some(acceptor::start(listeners, queues.collect(), clock)?);
         }
         Ok((engine, news))
     }
@@ -190,22 +196,7 @@ impl Engine {
         let Some(handle) = self.shards.get(usize::from(shard.0)) else {
             return Err(CommandError::Gone(shard));
         };
-        if handle.status.failed() {
-            return Err(CommandError::Gone(shard));
-        }
-        match handle.commands.try_send(Command::Room(command)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => {
-                handle.status.refuse_command();
-                return Err(CommandError::Full(shard));
-            }
-            Err(TrySendError::Disconnected(_)) => return Err(CommandError::Gone(shard)),
-        }
-        if !handle.awake.swap(true, Ordering::AcqRel) {
-            // A waker that fails finds the thread anyway, at its next pass.
-            let _ = handle.waker.wake();
-        }
-        Ok(())
+        handle.queue.send(Command::Room(command))
     }
 
     /// How all Shards do.
@@ -215,16 +206,26 @@ impl Engine {
         self.shards
             .iter()
             .zip(0u16..)
-            .map(|(handle, index)| handle.status.status(ShardId(index), handle.port, now))
+            .map(|(handle, index)| handle.queue.status.status(ShardId(index), handle.port, now))
             .collect()
+    }
+
+    /// What happened on the TCP port.
+    #[must_use]
+    pub fn acceptor_stats(&self) -> AcceptorStats {
+        self.acceptor
+            .as_ref()
+            .map_or_else(AcceptorStats::default, AcceptorHandle::stats)
     }
 
     /// Ends the threads after what was queued before. A thread that hangs is left to the end of the process.
     pub fn stop(self) {
+        if let Some(acceptor) = self.acceptor {
+            acceptor.stop();
+        }
         for (shard, thread) in self.shards.iter().zip(self.threads) {
-            let told = shard.commands.try_send(Command::Stop).is_ok();
-            let woken = shard.waker.wake().is_ok();
-            if (told && woken) || shard.status.failed() {
+            let told = shard.queue.send(Command::Stop).is_ok();
+            if told || shard.queue.status.failed() {
                 // A panic was caught and reported when it happened.
                 let _ = thread.join();
             }

@@ -6,11 +6,12 @@ use plenum_media::{Run, TransmitSink, Transmitted};
 use plenum_types::Path;
 use quinn_udp::{Transmit, UdpSockRef};
 
-use crate::{sockets::MediaSocket, status::IoStats};
+use crate::{sockets::MediaSocket, status::IoStats, streams::Streams};
 
 /// Sends runs on the sockets of a Shard. Answers leave from the address that the client's packets hit.
 pub(crate) struct Outgoing<'a> {
     pub(crate) sockets: &'a mut [MediaSocket],
+    pub(crate) streams: &'a mut Streams,
     pub(crate) stats: &'a mut IoStats,
     /// Set when a socket was full.
     pub(crate) blocked: bool,
@@ -18,8 +19,14 @@ pub(crate) struct Outgoing<'a> {
 
 impl TransmitSink for Outgoing<'_> {
     fn transmit(&mut self, run: Run<'_>) -> Transmitted {
-        let Path::Udp { local, remote } = run.path else {
-            return Transmitted::Sent;
+        let (local, remote) = match run.path {
+            Path::Udp { local, remote } => (local, remote),
+            // A client that doesn't keep up on TCP has a queue of its own: it never stops the others.
+            Path::Tcp { stream, .. } => {
+                self.streams.send(stream, run, self.stats);
+                return Transmitted::Sent;
+            }
+            _ => return Transmitted::Sent,
         };
         let Some(socket) = self.sockets.iter_mut().find(|socket| serves(socket, local)) else {
             self.stats.send_errors += run.segments() as u64;

@@ -34,6 +34,16 @@ pub enum BindError {
         /// What the system said last.
         last_error: io::Error,
     },
+    /// The TCP port is taken or refused.
+    #[error(
+        "TCP port {port} can't be bound for media: {source}; set rtc.tcp_port (RTC_TCP_PORT) to a free port, or to 0 for UDP only"
+    )]
+    TcpPort {
+        /// The port.
+        port: u16,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The machine has none of the addresses.
     #[error(
         "none of the addresses {addresses:?} can be bound: {source}; set PLENUM_BIND to addresses of this machine"
@@ -93,7 +103,7 @@ pub(crate) fn bind_port(
     })
 }
 
-fn family_missing(error: &io::Error) -> bool {
+pub(crate) fn family_missing(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
         Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)

@@ -33,6 +33,12 @@ pub struct IoStats {
     pub send_errors: u64,
     /// Datagrams of STUN and DTLS that were dropped since too many waited.
     pub backlog_dropped: u64,
+    /// TCP connections that clients have now.
+    pub streams: u64,
+    /// TCP connections that were closed since there were too many, or since their first check named nobody here.
+    pub streams_refused: u64,
+    /// Packets that were dropped since their TCP connection did not keep up.
+    pub stream_dropped: u64,
     /// Datagrams that were not handled since this member may not serve.
     pub fenced: u64,
     /// Passes that left events with the Shard since the queue to the rooms was full.
@@ -50,7 +56,7 @@ pub enum ShardHealth {
     Running,
     /// It has not finished a pass for seconds.
     Stuck,
-    /// Its thread has ended by a panic.
+    /// It panicked too often and stays down.
     Failed,
 }
 
@@ -67,6 +73,8 @@ pub struct ShardStatus {
     pub since_last_pass: Duration,
     /// Commands that found its queue full.
     pub commands_refused: u64,
+    /// How often it panicked and was made anew.
+    pub restarts: u64,
     /// Its counters, at most a second old.
     pub stats: ShardStats,
     /// Counters of its sockets, as old.
@@ -79,6 +87,7 @@ pub(crate) struct SharedStatus {
     last_pass: AtomicU64,
     failed: AtomicBool,
     commands_refused: AtomicU64,
+    restarts: AtomicU64,
     published: Mutex<(ShardStats, IoStats)>,
 }
 
@@ -88,6 +97,7 @@ impl SharedStatus {
             last_pass: AtomicU64::new(now.as_nanos()),
             failed: AtomicBool::new(false),
             commands_refused: AtomicU64::new(0),
+            restarts: AtomicU64::new(0),
             published: Mutex::default(),
         }
     }
@@ -102,6 +112,10 @@ impl SharedStatus {
 
     pub(crate) fn failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn restart(&self) {
+        self.restarts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn refuse_command(&self) {
@@ -133,6 +147,7 @@ impl SharedStatus {
             },
             since_last_pass,
             commands_refused: self.commands_refused.load(Ordering::Relaxed),
+            restarts: self.restarts.load(Ordering::Relaxed),
             stats,
             io,
         }

@@ -103,8 +103,30 @@ impl Shard {
         remote: SocketAddr,
         datagram: &mut [u8],
     ) {
-        self.receive(now, Path::Udp { local, remote }, datagram);
+        self.handle_packet(now, Path::Udp { local, remote }, datagram);
+    }
+
+    /// Takes a packet that came by any path. It is opened in place.
+    pub fn handle_packet(&mut self, now: Timestamp, path: Path, packet: &mut [u8]) {
+        self.receive(now, path, packet);
         self.settle(now);
+    }
+
+    /// A path has ended: its TCP connection is closed.
+    pub fn handle_path_lost(&mut self, now: Timestamp, path: Path) {
+        if let Some(key) = self.transports.by_path.get(&path).copied() {
+            if let Some(entry) = self.transports.get_mut(key) {
+                entry.transport.lose_path(path);
+            }
+            self.pump(now, key);
+            self.settle(now);
+        }
+    }
+
+    /// Whether a Transport has this path, by a valid check. A TCP connection without one is of no use.
+    #[must_use]
+    pub fn has_path(&self, path: Path) -> bool {
+        self.transports.by_path.contains_key(&path)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called at the latest; [`Timestamp::FAR_FUTURE`] if nothing

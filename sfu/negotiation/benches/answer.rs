@@ -7,7 +7,7 @@
 )]
 
 use plenum_negotiation::{Answerer, LocalParams, OutgoingTrack};
-use plenum_types::{Codec, Fingerprint, MediaPolicy, ShardId, SubscriptionId, TrackSid};
+use plenum_types::{Candidate, Codec, Fingerprint, MediaPolicy, ShardId, SubscriptionId, TrackSid};
 use std::{fmt::Write, hint::black_box, time::Instant};
 
 const JOIN: &str = include_str!("../tests/fixtures/chromium_join.sdp");
@@ -44,9 +44,9 @@ fn main() {
     let mut answerer = Answerer::single(LocalParams {
         shard: ShardId(0),
         fingerprint: Fingerprint([0; 32]),
-        addresses: vec![
-            "192.0.2.1:7882".parse().unwrap(),
-            "[2001:db8::1]:7882".parse().unwrap(),
+        candidates: vec![
+            Candidate::udp("192.0.2.1:7882".parse().unwrap()),
+            Candidate::udp("[2001:db8::1]:7882".parse().unwrap()),
         ],
         media: MediaPolicy::default(),
         seed: [1; 32],

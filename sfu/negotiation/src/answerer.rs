@@ -1,9 +1,9 @@
 //! The client offers, we answer.
 
 use plenum_types::{
-    Codec, DtlsRole, IceCredentials, MediaPolicy, Mid, RemoteParams, SubscriptionId,
+    Candidate, Codec, DtlsRole, IceCredentials, MediaPolicy, Mid, RemoteParams, SubscriptionId,
 };
-use std::{collections::HashSet, net::SocketAddr};
+use std::collections::HashSet;
 
 use crate::{
     Answer, AudioPolicy, IceRestart, LocalParams, NegotiationError, OfferOutcome, OutgoingTrack,
@@ -86,9 +86,9 @@ impl Answerer {
         &self.local.ice
     }
 
-    /// The addresses of the Shard changed; the next answer has them.
-    pub fn set_addresses(&mut self, addresses: &[SocketAddr]) {
-        self.dirty |= self.local.set_addresses(addresses) && self.remote.is_some();
+    /// The candidates of the Shard changed; the next answer has them.
+    pub fn set_candidates(&mut self, candidates: &[Candidate]) {
+        self.dirty |= self.local.set_candidates(candidates) && self.remote.is_some();
     }
 
     /// Takes an offer. [`Self::write_answer`] must follow before the next one.

@@ -1,13 +1,14 @@
 //! Our side of a connection, and what both kinds of negotiation read of the other side.
 
 use plenum_types::{
-    DtlsRole, Fingerprint, IceCredentials, MediaPolicy, Mid, SctpParams, ShardId, Ssrc,
+    Candidate, CandidateProtocol, DtlsRole, Fingerprint, IceCredentials, MediaPolicy, Mid,
+    SctpParams, ShardId, Ssrc,
 };
 use rand_chacha::{
     ChaCha12Rng,
     rand_core::{Rng as _, SeedableRng as _},
 };
-use std::{fmt::Write, net::SocketAddr};
+use std::fmt::Write;
 
 use crate::{
     NegotiationError,
@@ -21,8 +22,8 @@ pub struct LocalParams {
     pub shard: ShardId,
     /// Of the process's DTLS certificate.
     pub fingerprint: Fingerprint,
-    /// UDP addresses at which clients reach the Shard, best first.
-    pub addresses: Vec<SocketAddr>,
+    /// Where clients reach the Shard, best first.
+    pub candidates: Vec<Candidate>,
     /// Codecs that may be negotiated, and how they shall be sent to us.
     pub media: MediaPolicy,
     /// Seed of SSRCs and ICE credentials; must be unguessable.
@@ -59,14 +60,14 @@ impl LocalSide {
             session: random.next_u64() >> 2,
             version: 0,
             fingerprint: hex(&params.fingerprint),
-            candidates: candidates(&params.addresses),
+            candidates: candidates(&params.candidates),
             random,
         }
     }
 
     /// Returns whether that is a change.
-    pub(crate) fn set_addresses(&mut self, addresses: &[SocketAddr]) -> bool {
-        let lines = candidates(addresses);
+    pub(crate) fn set_candidates(&mut self, ours: &[Candidate]) -> bool {
+        let lines = candidates(ours);
         let changed = lines != self.candidates;
         self.candidates = lines;
         changed
@@ -138,21 +139,35 @@ fn hex(fingerprint: &Fingerprint) -> String {
     text
 }
 
-/// Host candidates over UDP (RFC 8839 section 5.1), the first with the highest priority (RFC 8445 section 5.1.2.1).
-fn candidates(addresses: &[SocketAddr]) -> String {
+/// Host candidates (RFC 8839 section 5.1), the first with the highest priority (RFC 8445 section 5.1.2.1). Those over TCP
+/// come after all over UDP (RFC 6544 section 4.2): a late packet is better than one that holds up those behind it.
+fn candidates(ours: &[Candidate]) -> String {
     /// Type preference of host candidates.
     const HOST: u32 = 126 << 24;
+    /// The same over TCP, as browsers have it.
+    const HOST_TCP: u32 = 90 << 24;
+    /// Direction preference of passive candidates (RFC 6544 section 4.2), above 13 bits of other preference.
+    const PASSIVE: u32 = 4 << 13;
+    const OTHER: u32 = (1 << 13) - 1;
     /// 256 minus component 1.
     const COMPONENT: u32 = 255;
     let mut lines = String::new();
-    for (index, address) in (0u16..).zip(addresses) {
-        let priority = HOST | u32::from(u16::MAX.saturating_sub(index)) << 8 | COMPONENT;
+    for (index, candidate) in (0u16..).zip(ours) {
+        let index = u32::from(index);
+        let (name, kind, local, tcp_type) = match candidate.protocol {
+            CandidateProtocol::Udp => ("udp", HOST, u32::from(u16::MAX).saturating_sub(index), ""),
+            CandidateProtocol::Tcp => {
+                let local = PASSIVE | OTHER.saturating_sub(index);
+                ("tcp", HOST_TCP, local, " tcptype passive")
+            }
+        };
+        let priority = kind | local << 8 | COMPONENT;
         let _ = write!(
             lines,
-            "a=candidate:{} 1 udp {priority} {} {} typ host\r\n",
-            u32::from(index).saturating_add(1),
-            address.ip(),
-            address.port()
+            "a=candidate:{} 1 {name} {priority} {} {} typ host{tcp_type}\r\n",
+            index.saturating_add(1),
+            candidate.address.ip(),
+            candidate.address.port()
         );
     }
     lines.push_str("a=end-of-candidates\r\n");
@@ -238,13 +253,15 @@ mod tests {
     #[test]
     fn the_first_address_has_the_highest_priority() {
         let lines = candidates(&[
-            "192.0.2.1:7882".parse().unwrap(),
-            "[2001:db8::1]:7882".parse().unwrap(),
+            Candidate::udp("192.0.2.1:7882".parse().unwrap()),
+            Candidate::udp("[2001:db8::1]:7882".parse().unwrap()),
+            Candidate::tcp("192.0.2.1:7881".parse().unwrap()),
         ]);
         assert_eq!(
             lines,
             "a=candidate:1 1 udp 2130706431 192.0.2.1 7882 typ host\r\n\
              a=candidate:2 1 udp 2130706175 2001:db8::1 7882 typ host\r\n\
+             a=candidate:3 1 tcp 1520434943 192.0.2.1 7881 typ host tcptype passive\r\n\
              a=end-of-candidates\r\n"
         );
     }

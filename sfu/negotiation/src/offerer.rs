@@ -1,9 +1,9 @@
 //! We offer, the client answers.
 
 use plenum_types::{
-    Codec, DtlsRole, ExtensionIds, IceCredentials, MediaKind, Mid, RemoteParams, SubscriptionId,
+    Candidate, Codec, DtlsRole, ExtensionIds, IceCredentials, MediaKind, Mid, RemoteParams,
+    SubscriptionId,
 };
-use std::net::SocketAddr;
 
 use crate::{
     AnswerOutcome, IceRestart, LocalParams, NegotiationError, Offer, OutgoingTrack,
@@ -87,9 +87,9 @@ impl Offerer {
         &self.local.ice
     }
 
-    /// The addresses of the Shard changed; the next offer has them.
-    pub fn set_addresses(&mut self, addresses: &[SocketAddr]) {
-        self.dirty |= self.local.set_addresses(addresses);
+    /// The candidates of the Shard changed; the next offer has them.
+    pub fn set_candidates(&mut self, candidates: &[Candidate]) {
+        self.dirty |= self.local.set_candidates(candidates);
     }
 
     /// Wants a track to be sent: it is in the next offer, and starts with the answer to it. A second call for the same

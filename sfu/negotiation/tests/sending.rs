@@ -10,7 +10,7 @@ mod common;
 
 use common::{audio, chromium, direction, exchange, firefox, local, mids, section, video};
 use plenum_negotiation::{Answerer, SectionsRequirement};
-use plenum_types::{Codec, RtpExtension, SubscriptionId};
+use plenum_types::{Candidate, Codec, RtpExtension, SubscriptionId};
 
 fn videos(videos: u32) -> SectionsRequirement {
     SectionsRequirement { audios: 0, videos }
@@ -216,12 +216,12 @@ fn ssrcs_are_distinct() {
 }
 
 #[test]
-fn new_addresses_go_out_with_the_next_answer() {
+fn new_candidates_go_out_with_the_next_answer() {
     let mut answerer = Answerer::single(local());
     exchange(&mut answerer, chromium::JOIN);
-    answerer.set_addresses(&local().addresses);
+    answerer.set_candidates(&local().candidates);
     assert!(!answerer.needs_offer());
-    answerer.set_addresses(&["192.0.2.7:30000".parse().unwrap()]);
+    answerer.set_candidates(&[Candidate::udp("192.0.2.7:30000".parse().unwrap())]);
     assert!(answerer.needs_offer());
     let (_, answer) = exchange(&mut answerer, chromium::JOIN);
     assert!(answer.sdp.contains(" 192.0.2.7 30000 typ host"));

@@ -1,9 +1,7 @@
 //! What happens to a room.
 
-use std::net::SocketAddr;
-
 use livekit_protocol as proto;
-use plenum_types::{ParticipantSid, ShardEvent, ShardId};
+use plenum_types::{Candidate, ParticipantSid, ShardEvent, ShardId};
 
 use crate::{ApiCallId, ApiRequest, Grants};
 
@@ -45,12 +43,12 @@ pub enum RoomInput {
     },
     /// The moment of `Room::next_timer` has come.
     Timer,
-    /// The addresses that clients reach a Shard by have changed; used in descriptions from now on.
+    /// The candidates that clients reach a Shard by have changed; used in descriptions from now on.
     CandidatesChanged {
         /// Whose.
         shard: ShardId,
         /// All of them, best first.
-        candidates: Vec<SocketAddr>,
+        candidates: Vec<Candidate>,
     },
     /// A Shard is lost with all its Transports: its participants get a reconnecting Leave.
     ShardLost {
@@ -115,8 +113,8 @@ pub struct Join {
     pub resume: Option<Resume>,
     /// Shard for a new session's Transports; a resumed session stays on its own.
     pub shard: ShardId,
-    /// Addresses that clients reach that Shard by, best first.
-    pub candidates: Vec<SocketAddr>,
+    /// Where clients reach that Shard, best first.
+    pub candidates: Vec<Candidate>,
 }
 
 /// A session to go on with.

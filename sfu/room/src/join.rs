@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use livekit_protocol::{self as proto, leave_request::Action, signal_response::Message};
 use plenum_negotiation::{Answerer, LocalParams, Offerer};
-use plenum_types::{ParticipantId, ShardCommand, TransportId, TransportParams};
+use plenum_types::{
+    Candidate, ParticipantId, ParticipantIdentity, ShardCommand, TransportId, TransportParams,
+};
 use rand_chacha::rand_core::Rng as _;
 
 use crate::{
@@ -143,7 +145,7 @@ impl Room {
             }
         }
         let sid = sids::participant_sid(&mut self.rng);
-        let local = self.local_params(join.shard, &join.candidates);
+        let local = self.local_params(join.shard, &grants.identity, &join.candidates);
         let peer = match join.mode {
             SessionMode::Single => Peer::Single(Box::new(Leg {
                 transport: TransportId(self.allocate_id()),
@@ -232,14 +234,15 @@ impl Room {
     pub(crate) fn local_params(
         &mut self,
         shard: plenum_types::ShardId,
-        candidates: &[std::net::SocketAddr],
+        identity: &ParticipantIdentity,
+        candidates: &[Candidate],
     ) -> LocalParams {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         LocalParams {
             shard,
             fingerprint: self.config.fingerprint,
-            addresses: candidates.to_vec(),
+            candidates: self.candidates_for(identity, candidates),
             media: self.config.media.clone(),
             seed,
         }
@@ -247,15 +250,17 @@ impl Room {
 
     /// Opens the connection on which a dual-mode client receives, unless it is open.
     pub(crate) fn open_subscriber(&mut self, id: ParticipantId) {
-        let Some((shard, candidates)) = self.participants.get(&id).and_then(|p| match p.peer {
-            Peer::Dual {
-                subscriber: None, ..
-            } => Some((p.shard, p.candidates.clone())),
-            _ => None,
-        }) else {
+        let Some((shard, identity, candidates)) =
+            self.participants.get(&id).and_then(|p| match p.peer {
+                Peer::Dual {
+                    subscriber: None, ..
+                } => Some((p.shard, p.identity().clone(), p.candidates.clone())),
+                _ => None,
+            })
+        else {
             return;
         };
-        let local = self.local_params(shard, &candidates);
+        let local = self.local_params(shard, &identity, &candidates);
         let transport = TransportId(self.allocate_id());
         let negotiation = Offerer::subscriber(local);
         let local = negotiation.local_ice().clone();
@@ -274,15 +279,17 @@ impl Room {
 
     /// Opens the connection on which a dual-mode client sends, unless it is open.
     pub(crate) fn open_publisher(&mut self, id: ParticipantId) {
-        let Some((shard, candidates)) = self.participants.get(&id).and_then(|p| match p.peer {
-            Peer::Dual {
-                publisher: None, ..
-            } => Some((p.shard, p.candidates.clone())),
-            _ => None,
-        }) else {
+        let Some((shard, identity, candidates)) =
+            self.participants.get(&id).and_then(|p| match p.peer {
+                Peer::Dual {
+                    publisher: None, ..
+                } => Some((p.shard, p.identity().clone(), p.candidates.clone())),
+                _ => None,
+            })
+        else {
             return;
         };
-        let local = self.local_params(shard, &candidates);
+        let local = self.local_params(shard, &identity, &candidates);
         let transport = TransportId(self.allocate_id());
         let negotiation = Answerer::publisher(local);
         let local = negotiation.local_ice().clone();

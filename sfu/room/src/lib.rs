@@ -17,6 +17,7 @@ pub mod room;
 pub mod snapshot;
 
 mod calls;
+mod candidates;
 mod client;
 mod data;
 mod dynacast;

@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use livekit_protocol as proto;
 use plenum_negotiation::{Answerer, NegotiationError, Offerer, OutgoingTrack};
 use plenum_types::{
-    LinkQuality, Mid, ParticipantId, ParticipantIdentity, ParticipantSid, ShardId, SubscriptionId,
-    Timestamp, TrackId, TrackSid, TransportId,
+    Candidate, LinkQuality, Mid, ParticipantId, ParticipantIdentity, ParticipantSid, ShardId,
+    SubscriptionId, Timestamp, TrackId, TrackSid, TransportId,
 };
-use std::net::SocketAddr;
 
 use crate::{
     ConnectionId, ConnectionSettings, Grants,
@@ -155,12 +154,12 @@ impl Peer {
         }
     }
 
-    pub(crate) fn set_addresses(&mut self, addresses: &[SocketAddr]) {
+    pub(crate) fn set_candidates(&mut self, candidates: &[Candidate]) {
         if let Some(leg) = self.answerer() {
-            leg.negotiation.set_addresses(addresses);
+            leg.negotiation.set_candidates(candidates);
         }
         if let Some(leg) = self.offerer() {
-            leg.negotiation.set_addresses(addresses);
+            leg.negotiation.set_candidates(candidates);
         }
     }
 }
@@ -198,7 +197,7 @@ pub(crate) struct Participant {
     pub(crate) client: proto::ClientInfo,
     pub(crate) settings: ConnectionSettings,
     pub(crate) shard: ShardId,
-    pub(crate) candidates: Vec<SocketAddr>,
+    pub(crate) candidates: Vec<Candidate>,
     pub(crate) joined_at_unix_ms: i64,
     /// Of its `ParticipantInfo`.
     pub(crate) version: u32,

@@ -13,6 +13,7 @@ use rand_chacha::{ChaCha12Rng, rand_core::Rng};
 
 use crate::{
     ConnectionId, EndReason, JoinRefusal, RoomConfig, RoomInput, RoomOutput, SignalMessage,
+    candidates::Wishes,
     data::Nonces,
     pace::Pace,
     participant::Participant,
@@ -56,6 +57,7 @@ pub struct Room {
     /// From a snapshot, for participants that have not come back yet.
     pub(crate) restored: BTreeMap<ParticipantIdentity, ParticipantOverrides>,
     pub(crate) snapshot_dirty: bool,
+    pub(crate) wishes: Wishes,
 
     pub(crate) data_version: u64,
     pub(crate) data_dirty: bool,
@@ -115,6 +117,7 @@ impl Room {
             empty_since_unix_ms,
             restored: BTreeMap::new(),
             snapshot_dirty: false,
+            wishes: Wishes::default(),
             data_version: 0,
             data_dirty: false,
             nonces: Nonces::default(),
@@ -150,11 +153,15 @@ impl Room {
             RoomInput::Api { call, request } => self.api_call(call, *request),
             RoomInput::Timer => {}
             RoomInput::CandidatesChanged { shard, candidates } => {
+                let mut there = Vec::new();
                 for participant in self.participants.values_mut() {
                     if participant.shard == shard {
-                        participant.peer.set_addresses(&candidates);
                         participant.candidates.clone_from(&candidates);
+                        there.push(participant.id);
                     }
+                }
+                for id in there {
+                    self.refresh_candidates(id);
                 }
             }
             RoomInput::ShardLost { shard } => self.shard_lost(shard),

@@ -30,7 +30,10 @@ impl Room {
             Some(Scenario::DisconnectSignalOnResumeNoMessages(true)) => {
                 self.set_resume_fault(id, ResumeFault::BeforeMessages);
             }
-            // There is one protocol to switch to, and no bandwidth estimator to deceive.
+            Some(Scenario::SwitchCandidateProtocol(protocol)) => {
+                self.switch_candidate_protocol(id, protocol);
+            }
+            // There is no bandwidth estimator to deceive.
             _ => {}
         }
     }

@@ -14,8 +14,11 @@ use plenum_cluster::{
     member_api::MemberState,
     membership::{Directories, Event, MembershipConfig},
 };
-use plenum_engine::{Clock, Engine, EngineConfig, ServeUntil, default_shards};
+use plenum_engine::{
+    Clock, Driven, Engine, EngineConfig, ServeUntil, Shard, ShardConfig, default_shards,
+};
 use plenum_room::{KeepAlive, ServerIdentity};
+use plenum_types::{Candidate, CandidateProtocol, Timestamp};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::mpsc,
@@ -58,7 +61,7 @@ pub struct Server {
     internal: Option<Port>,
     admin: Option<Port>,
     workers: usize,
-    candidates: Vec<Vec<SocketAddr>>,
+    candidates: Vec<Vec<Candidate>>,
 }
 
 impl Server {
@@ -67,6 +70,18 @@ impl Server {
     /// # Errors
     /// A setting is wrong, or a port is taken.
     pub fn start(config: Config, dev: bool) -> anyhow::Result<Self> {
+        Self::start_with(config, dev, Shard::new)
+    }
+
+    /// As [`start`](Self::start), with Shards of the caller's making (see [`Engine::start_with`]).
+    ///
+    /// # Errors
+    /// A setting is wrong, or a port is taken.
+    pub fn start_with<S: Driven>(
+        config: Config,
+        dev: bool,
+        make_shard: impl Fn(ShardConfig, Timestamp) -> S + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
         config.check()?;
         let clock = Clock::start();
         let listeners = listen(&config)?;
@@ -94,22 +109,27 @@ impl Server {
         };
         let (membership, events) = join_pool(&config, node, shards)?;
         let member = Arc::new(Member::new(membership.clone()));
-        let (engine, news) = Engine::start(
+        let (engine, news) = Engine::start_with(
             &EngineConfig {
                 shards,
                 bind: config.bind.clone(),
                 ports: config.rtc.min_port..=config.rtc.max_port,
+                tcp_port: config.rtc.tcp_port,
                 budgets: Default::default(),
                 serve_until: ServeUntil::shared(membership.serve_until()),
             },
             clock,
+            make_shard,
         )?;
         let engine = Arc::new(engine);
-        let candidates = config::advertised(
-            &config.rtc.advertise,
-            &config.bind,
-            &engine.ports(),
-            &config::interfaces(),
+        let candidates = config::candidates(
+            config::advertised(
+                &config.rtc.advertise,
+                &config.bind,
+                &engine.ports(),
+                &config::interfaces(),
+            ),
+            config.rtc.tcp_port,
         );
         let keys = Keys::new(config.keys.0.clone());
         let metrics = Arc::new(Metrics::default());
@@ -132,6 +152,7 @@ impl Server {
                     version: COMPATIBLE_VERSION.to_owned(),
                 },
                 defaults: RoomDefaults::from(&config.room),
+                tcp_port: config.rtc.tcp_port,
                 metrics: metrics.clone(),
             },
             candidates.clone(),
@@ -205,10 +226,13 @@ impl Server {
             .candidates
             .iter()
             .flatten()
-            .map(ToString::to_string)
+            .map(|candidate| match candidate.protocol {
+                CandidateProtocol::Udp => candidate.address.to_string(),
+                CandidateProtocol::Tcp => format!("{} (TCP)", candidate.address),
+            })
             .collect();
         let mut text = format!(
-            "plenum-sfu {}\n  page and API   http://localhost:{port}\n  clients        ws://localhost:{port}\n  media (UDP)    {}\n",
+            "plenum-sfu {}\n  page and API   http://localhost:{port}\n  clients        ws://localhost:{port}\n  media          {}\n",
             env!("CARGO_PKG_VERSION"),
             media.join(", "),
         );

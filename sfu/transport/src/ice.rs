@@ -254,6 +254,14 @@ impl IceLite {
         }
     }
 
+    /// A path has ended (its connection is closed): what is sent goes elsewhere, or waits for a check.
+    pub(crate) fn lose_path(&mut self, path: Path, events: &mut VecDeque<TransportEvent>) {
+        if let Some(index) = self.paths.iter().position(|known| known.path == path) {
+            events.push_back(TransportEvent::PathRemoved(self.paths.remove(index).path));
+            self.select(events);
+        }
+    }
+
     fn forget_stalest(&mut self, events: &mut VecDeque<TransportEvent>) {
         let stalest = self
             .paths

@@ -3,7 +3,7 @@
 //! [`Transport`] is one association with a client: datagrams and [`Timestamp`](plenum_types::Timestamp)s go in, datagrams
 //! come out of [`Transport::poll_transmit`] and news out of [`Transport::poll_event`]. [`Certificate`] is the identity that
 //! all Transports of a process share. [`SrtpSender`] and [`SrtpReceiver`] protect media; they work on the caller's buffers
-//! and never allocate per packet.
+//! and never allocate per packet. [`FrameReader`] finds the same packets on a TCP connection.
 //!
 //! A Transport does bounded work per datagram and holds bounded memory whatever the peer sends. It never feeds DTLS from an
 //! address that has not proved, by a connectivity check, that it knows the session's password; it never uses keys before
@@ -18,6 +18,7 @@ mod clock;
 mod dcep;
 mod demux;
 mod dtls;
+mod framing;
 mod ice;
 mod sctp;
 mod send_queue;
@@ -28,6 +29,7 @@ mod transport;
 pub use certificate::{Certificate, CertificateError};
 pub use clock::EpochInstant;
 pub use demux::{DatagramKind, classify};
+pub use framing::{FRAME_HEADER, FrameReader, FrameTooLong, MAX_FRAME, frame_header};
 pub use srtp::{
     KeyError, MAX_SRTCP_OVERHEAD, MAX_SRTP_OVERHEAD, MasterKey, OpenError, OpenedRtp, SealError,
     SrtpReceiver, SrtpSender,

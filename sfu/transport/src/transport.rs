@@ -232,6 +232,12 @@ impl Transport {
         self.process(outputs, now);
     }
 
+    /// A path has ended, as a TCP connection does. What waits goes to the next best path; without one the client has its
+    /// time to come back.
+    pub fn lose_path(&mut self, path: Path) {
+        self.ice.lose_path(path, &mut self.events);
+    }
+
     /// Opens an SRTP packet in place. After an error the datagram's content is not to be used.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::{fmt, net::SocketAddr};
 
-use crate::ShardId;
+use crate::{ShardId, StreamId};
 
 /// Username fragment and password of one side (RFC 8445 section 5.3). `Debug` keeps the password to itself.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,44 @@ impl fmt::Debug for IceCredentials {
     }
 }
 
+/// How a candidate of ours is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CandidateProtocol {
+    /// Datagrams.
+    Udp,
+    /// A connection that the client opens (`tcptype passive`, RFC 6544).
+    Tcp,
+}
+
+/// A host candidate of ours: where clients reach a Shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Candidate {
+    /// By datagrams or by a connection.
+    pub protocol: CandidateProtocol,
+    /// As clients see it.
+    pub address: SocketAddr,
+}
+
+impl Candidate {
+    /// Reached by datagrams.
+    #[must_use]
+    pub const fn udp(address: SocketAddr) -> Self {
+        Self {
+            protocol: CandidateProtocol::Udp,
+            address,
+        }
+    }
+
+    /// Reached by a connection.
+    #[must_use]
+    pub const fn tcp(address: SocketAddr) -> Self {
+        Self {
+            protocol: CandidateProtocol::Tcp,
+            address,
+        }
+    }
+}
+
 /// One way packets reach a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -70,6 +108,13 @@ pub enum Path {
         /// The client's address and port.
         remote: SocketAddr,
     },
+    /// A TCP connection that the client opened (RFC 6544), with frames of RFC 4571. The path ends with it.
+    Tcp {
+        /// Which one.
+        stream: StreamId,
+        /// The client's address and port.
+        remote: SocketAddr,
+    },
 }
 
 impl Path {
@@ -77,7 +122,7 @@ impl Path {
     #[must_use]
     pub const fn remote(self) -> SocketAddr {
         match self {
-            Self::Udp { remote, .. } => remote,
+            Self::Udp { remote, .. } | Self::Tcp { remote, .. } => remote,
         }
     }
 }

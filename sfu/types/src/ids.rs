@@ -103,6 +103,10 @@ number_id!(
     ShardId(u16)
 );
 number_id!(
+    /// A TCP connection of this member, unique for the life of the process.
+    StreamId(u64)
+);
+number_id!(
     /// A participant's session, unique in its room. Not reused.
     ParticipantId(u64)
 );

@@ -20,10 +20,10 @@ pub use command::{
 };
 pub use data::{DataAudience, DataChannel, DataParticipant, DataPolicy};
 pub use event::{FailureCause, LinkQuality, ShardEvent, ShardToRoom, SpeakerLevel, TransportState};
-pub use ice::{IceCredentials, Path};
+pub use ice::{Candidate, CandidateProtocol, IceCredentials, Path};
 pub use ids::{
     Mid, ParticipantId, ParticipantIdentity, ParticipantSid, Rid, RoomHandle, RoomName, RoomSid,
-    ShardId, SubscriptionId, TrackId, TrackSid, TransportId,
+    ShardId, StreamId, SubscriptionId, TrackId, TrackSid, TransportId,
 };
 pub use media::{
     Codec, DtlsRole, DtlsVersion, ExtensionIds, Fingerprint, MediaKind, MediaPolicy, PayloadType,

@@ -93,6 +93,21 @@ class Client {
     return this.room.remoteParticipants.get(identity)?.getTrackPublication(source);
   }
 
+  /** `udp` or `tcp` for each peer connection that has selected a pair. */
+  async protocols() {
+    const { publisher, subscriber } = this.room.engine.pcManager;
+    const found = [];
+    for (const transport of [publisher, subscriber]) {
+      const report = await transport?.getStats();
+      for (const stats of report?.values() ?? []) {
+        if (stats.type !== 'transport' || !stats.selectedCandidatePairId) continue;
+        const pair = report.get(stats.selectedCandidatePairId);
+        found.push(report.get(pair.remoteCandidateId).protocol);
+      }
+    }
+    return found;
+  }
+
   wantQuality(identity, quality) {
     this.publication(identity, 'video').setVideoQuality(VideoQuality[quality]);
   }

@@ -3,13 +3,13 @@
 #![allow(dead_code)]
 
 use plenum_negotiation::{Answer, Answerer, LocalParams, OfferOutcome, OutgoingTrack};
-use plenum_types::{Codec, Fingerprint, MediaPolicy, ShardId, SubscriptionId, TrackSid};
+use plenum_types::{Candidate, Codec, Fingerprint, MediaPolicy, ShardId, SubscriptionId, TrackSid};
 
 pub(crate) fn local() -> LocalParams {
     LocalParams {
         shard: ShardId(3),
         fingerprint: Fingerprint([0xab; 32]),
-        addresses: vec!["127.0.0.1:7882".parse().unwrap()],
+        candidates: vec![Candidate::udp("127.0.0.1:7882".parse().unwrap())],
         media: MediaPolicy {
             codecs: vec![Codec::Opus, Codec::Vp8],
             ..MediaPolicy::default()

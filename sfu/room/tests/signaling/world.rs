@@ -13,8 +13,9 @@ use plenum_room::{
     RoomOutput, RoomSettings, ServerIdentity, SessionMode, SignalMessage,
 };
 use plenum_types::{
-    Codec, DtlsVersion, Fingerprint, MediaPolicy, ParticipantSid, RoomHandle, ShardCommand,
-    ShardEvent, ShardId, SrtpProfile, Timestamp, TrackId, TransportId, TransportState, WallClock,
+    Candidate, Codec, DtlsVersion, Fingerprint, MediaPolicy, ParticipantSid, RoomHandle,
+    ShardCommand, ShardEvent, ShardId, SrtpProfile, Timestamp, TrackId, TransportId,
+    TransportState, WallClock,
 };
 use rand_chacha::{ChaCha12Rng, rand_core::SeedableRng as _};
 
@@ -174,7 +175,10 @@ impl World {
             sync_state: None,
             resume: None,
             shard: SHARD,
-            candidates: vec!["192.0.2.1:7882".parse().unwrap()],
+            candidates: vec![
+                Candidate::udp("192.0.2.1:7882".parse().unwrap()),
+                Candidate::tcp("192.0.2.1:7881".parse().unwrap()),
+            ],
         }
     }
 

@@ -7,7 +7,10 @@ use std::{
 
 use plenum_cluster::member_api::{AdvertisedAddress, DesiredState, MemberState};
 
+use plenum_types::{Candidate, CandidateProtocol};
+
 use super::Cluster;
+use crate::config;
 
 /// An operator of an older lease term speaks: another one has taken over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,12 +56,16 @@ impl Cluster {
         if !self.member.has_addresses() {
             return Vec::new();
         }
-        let of_shard = |(shard, addresses): (u16, Vec<SocketAddr>)| {
-            addresses.into_iter().map(move |address| AdvertisedAddress {
-                ip: address.ip(),
-                port: address.port(),
-                shard,
-            })
+        // TCP is on the same addresses, at one port for all Shards: it is not told.
+        let of_shard = |(shard, candidates): (u16, Vec<Candidate>)| {
+            candidates
+                .into_iter()
+                .filter(|candidate| candidate.protocol == CandidateProtocol::Udp)
+                .map(move |candidate| AdvertisedAddress {
+                    ip: candidate.address.ip(),
+                    port: candidate.address.port(),
+                    shard,
+                })
         };
         (0u16..)
             .zip(self.rooms.all_candidates())
@@ -106,7 +113,9 @@ impl Cluster {
                 "shard {shard} has no address; each of the {shards} shards needs at least one"
             ));
         }
-        self.rooms.set_candidates(candidates);
+        let tcp_port = self.rooms.tcp_port();
+        self.rooms
+            .set_candidates(config::candidates(candidates, tcp_port));
         let cordoned = self
             .desired
             .0

@@ -5,6 +5,7 @@ use std::{
     str::FromStr,
 };
 
+use plenum_types::Candidate;
 use serde::{Deserialize, Serialize};
 
 /// An address for all Shards, or one with the port of the first Shard (the next Shard has the next port).
@@ -92,6 +93,28 @@ pub fn advertised(
         .collect()
 }
 
+/// These addresses as candidates of each Shard, UDP first. The TCP port is the same for all Shards and on all addresses.
+#[must_use]
+pub fn candidates(udp: Vec<Vec<SocketAddr>>, tcp_port: u16) -> Vec<Vec<Candidate>> {
+    let of_shard = |addresses: Vec<SocketAddr>| {
+        let mut hosts = Vec::new();
+        for host in addresses.iter().map(SocketAddr::ip) {
+            if tcp_port != 0 && !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+        let tcp = hosts
+            .into_iter()
+            .map(|host| Candidate::tcp(SocketAddr::new(host, tcp_port)));
+        addresses
+            .into_iter()
+            .map(Candidate::udp)
+            .chain(tcp)
+            .collect()
+    };
+    udp.into_iter().map(of_shard).collect()
+}
+
 /// Link-local IPv6 addresses need a scope that a candidate can't carry.
 fn is_reachable(ip: &IpAddr) -> bool {
     match ip {
@@ -144,6 +167,17 @@ mod tests {
         let found = advertised(&targets, &[ip("0.0.0.0")], &[7882, 7883], &[]);
         assert_eq!(found[1][0].to_string(), "203.0.113.5:30001");
         assert_eq!(found[1][1].to_string(), "[2001:db8::1]:7883");
+    }
+
+    #[test]
+    fn tcp_comes_after_udp_once_for_each_address() {
+        let udp = ["10.0.0.7:7882", "10.0.0.7:30000", "[::1]:7882"].map(|a| a.parse().unwrap());
+        let found = &candidates(vec![udp.to_vec()], 7881)[0];
+        let mut expected: Vec<_> = udp.into_iter().map(Candidate::udp).collect();
+        expected
+            .extend(["10.0.0.7:7881", "[::1]:7881"].map(|a| Candidate::tcp(a.parse().unwrap())));
+        assert_eq!(*found, expected);
+        assert_eq!(candidates(vec![udp.to_vec()], 0)[0].len(), 3);
     }
 
     #[test]

@@ -61,6 +61,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("PLENUM_ADMIN_ADDRESS", "admin.address"),
     ("RTC_MIN_PORT", "rtc.min_port"),
     ("RTC_MAX_PORT", "rtc.max_port"),
+    ("RTC_TCP_PORT", "rtc.tcp_port"),
     ("PLENUM_SHARDS", "rtc.shards"),
     ("PLENUM_ADVERTISE", "rtc.advertise"),
     ("PLENUM_WAIT_FOR_ADDRESSES", "rtc.wait_for_addresses"),

@@ -6,7 +6,7 @@
 mod advertise;
 mod load;
 
-pub use advertise::{AdvertiseTarget, advertised, interfaces};
+pub use advertise::{AdvertiseTarget, advertised, candidates, interfaces};
 pub use load::{ConfigError, ENVIRONMENT, load};
 
 use std::{
@@ -79,6 +79,8 @@ pub struct RtcConfig {
     pub min_port: u16,
     /// Last UDP port that a Shard may take.
     pub max_port: u16,
+    /// TCP port for clients that can't use UDP, shared by all Shards; 0 for none.
+    pub tcp_port: u16,
     /// Number of Shards; 0 means usable cores less one, at least 1, at most the number of ports.
     pub shards: u16,
     /// Where clients reach the media sockets; empty means every address of this machine, loopback last.
@@ -131,6 +133,8 @@ const DEFAULT_PORT: u16 = 7880;
 const DEFAULT_ADMIN: &str = "127.0.0.1:7870";
 /// No admin port.
 const NO_ADMIN: &str = "none";
+/// Media over TCP by default, as in the reference.
+const DEFAULT_TCP_PORT: u16 = 7881;
 /// First UDP port by default: next to the public port and the reference's TCP port.
 const DEFAULT_MIN_PORT: u16 = 7882;
 /// Last UDP port by default: room for 100 Shards.
@@ -176,6 +180,7 @@ impl Default for RtcConfig {
         Self {
             min_port: DEFAULT_MIN_PORT,
             max_port: DEFAULT_MAX_PORT,
+            tcp_port: DEFAULT_TCP_PORT,
             shards: 0,
             advertise: Vec::new(),
             wait_for_addresses: false,
@@ -265,6 +270,12 @@ impl Config {
             return wrong(format!(
                 "rtc.min_port {} and rtc.max_port {}: the first must be at least 1 and not above the second",
                 self.rtc.min_port, self.rtc.max_port
+            ));
+        }
+        if self.rtc.tcp_port != 0 && self.rtc.tcp_port == self.port {
+            return wrong(format!(
+                "rtc.tcp_port {}: the same as `port`; set another one, or 0 for UDP only",
+                self.rtc.tcp_port
             ));
         }
         let ports = self.rtc.max_port - self.rtc.min_port + 1;

@@ -52,6 +52,8 @@ struct ShardReport {
     shard: u16,
     port: u16,
     state: &'static str,
+    /// How often it panicked and was made anew.
+    restarts: u64,
     /// Time since the last pass of its loop.
     latency_ms: u64,
     transports: usize,
@@ -71,13 +73,12 @@ struct Info<'a> {
     dev: bool,
 }
 
-/// Media flows if at least one Shard runs.
+/// Media flows if at least one Shard runs. One that was given up makes the whole member one to be replaced: its rooms have
+/// nowhere to go here.
 pub(super) fn shards_run(service: &Service) -> bool {
-    service
-        .engine
-        .status()
-        .iter()
-        .any(|shard| shard.health == ShardHealth::Running)
+    let shards = service.engine.status();
+    let is = |health| move |shard: &ShardStatus| shard.health == health;
+    shards.iter().any(is(ShardHealth::Running)) && !shards.iter().any(is(ShardHealth::Failed))
 }
 
 /// All there is to know, for people: 503 if a client should go elsewhere.
@@ -135,6 +136,7 @@ fn shard_report(shard: &ShardStatus) -> ShardReport {
             ShardHealth::Stuck => "stuck",
             ShardHealth::Failed => "failed",
         },
+        restarts: shard.restarts,
         latency_ms: u64::try_from(shard.since_last_pass.as_millis()).unwrap_or(u64::MAX),
         transports: shard.stats.transports,
         tracks: shard.stats.tracks,
@@ -150,9 +152,14 @@ const fn status(good: bool) -> StatusCode {
     }
 }
 
-/// The process answers: restart it only if this fails.
-pub(super) async fn live() -> HttpResponse {
-    HttpResponse::Ok().body("live")
+/// Restart the process if this fails: it does not answer, or a Shard panicked so often that it stays down.
+pub(super) async fn live(service: Data<Service>) -> HttpResponse {
+    let failed = service
+        .engine
+        .status()
+        .iter()
+        .any(|shard| shard.health == ShardHealth::Failed);
+    HttpResponse::build(status(!failed)).body(if failed { "a shard has failed" } else { "live" })
 }
 
 /// Send clients here.

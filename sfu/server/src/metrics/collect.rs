@@ -180,6 +180,21 @@ const SHARD_COUNTERS: &[Reading] = &[
         |s| s.io.backlog_dropped,
     ),
     (
+        "streams_refused",
+        "TCP connections closed since there were too many or their check named nobody here",
+        |s| s.io.streams_refused,
+    ),
+    (
+        "stream_dropped",
+        "Packets dropped since their TCP connection did not keep up",
+        |s| s.io.stream_dropped,
+    ),
+    (
+        "restarts",
+        "Panics after which the shard was made anew",
+        |s| s.restarts,
+    ),
+    (
         "fenced_datagrams",
         "Datagrams not handled since this member may not serve",
         |s| s.io.fenced,
@@ -200,6 +215,7 @@ const SHARD_GAUGES: &[Reading] = &[
         u64::from(s.health == ShardHealth::Running)
     }),
     ("transports", "Transports", |s| s.stats.transports as u64),
+    ("streams", "TCP connections of clients", |s| s.io.streams),
     ("tracks", "Published tracks", |s| s.stats.tracks as u64),
     ("subscriptions", "Tracks forwarded to participants", |s| {
         s.stats.subscriptions as u64
@@ -229,6 +245,7 @@ impl Collector for Planes {
                 }
             }
         }
+        self.encode_tcp_port(&mut encoder)?;
         let view = self.cluster.membership().view();
         let rooms = self.cluster.rooms.list();
         let total = |count: fn(&plenum_room::RoomStats) -> usize| {
@@ -283,6 +300,31 @@ impl Collector for Planes {
         ] {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             gauge(value).encode(metric)?;
+        }
+        Ok(())
+    }
+}
+
+impl Planes {
+    /// What became of connections to the media TCP port.
+    fn encode_tcp_port(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.engine.acceptor_stats();
+        let mut metric = encoder.encode_descriptor(
+            "media_tcp_connections",
+            "Connections to the media TCP port, by what became of them",
+            None,
+            MetricType::Counter,
+        )?;
+        for (outcome, count) in [
+            ("accepted", stats.accepted),
+            ("handed_over", stats.handed_over),
+            ("timed_out", stats.timed_out),
+            ("displaced", stats.displaced),
+            ("refused", stats.refused),
+        ] {
+            let label = [("outcome", outcome)];
+            let labelled = metric.encode_family(&label)?;
+            ConstCounter::new(count).encode(labelled)?;
         }
         Ok(())
     }

@@ -350,7 +350,7 @@ pub(super) fn join_of(
     context: &JoinContext,
     connection: ConnectionId,
     shard: ShardId,
-    candidates: Vec<std::net::SocketAddr>,
+    candidates: Vec<plenum_types::Candidate>,
 ) -> Join {
     let request = context.request.clone();
     let settings = request.connection_settings.unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +17,7 @@ use plenum_room::{
     ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive, RoomInput,
     RoomSettings, RoomStats, ServerIdentity, SignalMessage,
 };
-use plenum_types::{RoomHandle, RoomName, RoomSid, ShardId};
+use plenum_types::{Candidate, RoomHandle, RoomName, RoomSid, ShardId};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
@@ -60,6 +59,8 @@ pub struct RoomsConfig {
     pub server: ServerIdentity,
     /// Settings of new rooms.
     pub defaults: RoomDefaults,
+    /// TCP port of the media sockets; 0 for none.
+    pub tcp_port: u16,
     /// Where to count.
     pub metrics: Arc<Metrics>,
 }
@@ -94,16 +95,16 @@ pub struct Rooms {
     /// Where events of Shards go.
     routes: RwLock<HashMap<RoomHandle, RoomRef>>,
     /// Per Shard, as clients reach it; changes at run time.
-    candidates: RwLock<Vec<Vec<SocketAddr>>>,
+    candidates: RwLock<Vec<Vec<Candidate>>>,
     next_handle: AtomicU64,
     next_connection: AtomicU64,
 }
 
 impl Rooms {
-    /// An empty registry. `candidates` are the advertised addresses of each Shard, `news` its receivers from the engine.
+    /// An empty registry. `candidates` are those of each Shard, `news` its receivers from the engine.
     pub fn start(
         config: RoomsConfig,
-        candidates: Vec<Vec<SocketAddr>>,
+        candidates: Vec<Vec<Candidate>>,
         news: Vec<mpsc::Receiver<ShardNews>>,
     ) -> Arc<Self> {
         let runtime = config.runtime.clone();
@@ -271,6 +272,11 @@ impl Rooms {
         }
     }
 
+    /// TCP port of the media sockets; 0 for none.
+    pub(crate) const fn tcp_port(&self) -> u16 {
+        self.config.tcp_port
+    }
+
     /// Settings of new rooms.
     #[must_use]
     pub const fn defaults(&self) -> &RoomDefaults {
@@ -311,8 +317,8 @@ impl Rooms {
         }
     }
 
-    /// New advertised addresses, per Shard; rooms use them in descriptions from now on.
-    pub fn set_candidates(&self, candidates: Vec<Vec<SocketAddr>>) {
+    /// New candidates, per Shard; rooms use them in descriptions from now on.
+    pub fn set_candidates(&self, candidates: Vec<Vec<Candidate>>) {
         for room in self
             .routes
             .read()
@@ -336,7 +342,7 @@ impl Rooms {
 
     /// As clients reach each Shard.
     #[must_use]
-    pub fn all_candidates(&self) -> Vec<Vec<SocketAddr>> {
+    pub fn all_candidates(&self) -> Vec<Vec<Candidate>> {
         self.candidates
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -344,7 +350,7 @@ impl Rooms {
     }
 
     /// As clients reach a Shard.
-    fn candidates(&self, shard: ShardId) -> Vec<SocketAddr> {
+    fn candidates(&self, shard: ShardId) -> Vec<Candidate> {
         self.candidates
             .read()
             .unwrap_or_else(PoisonError::into_inner)

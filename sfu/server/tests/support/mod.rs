@@ -93,6 +93,7 @@ impl Server {
             .env("RTC_MAX_PORT", (media + 20).to_string())
             .env("PLENUM_SHARDS", "1")
             .env("PLENUM_KEYS", format!("{KEY}: {SECRET}"))
+            .env("RTC_TCP_PORT", "0")
             .env("LOG_LEVEL", "warn")
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
