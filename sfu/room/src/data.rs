@@ -9,7 +9,7 @@ use prost::Message as _;
 use crate::{ApiError, ApiErrorCode, ParticipantKind, Room, participant::Participant};
 
 /// The protocol that we say we speak. From 18 on clients expect data channels with fixed numbers instead of announced ones.
-pub(crate) const SERVER_PROTOCOL: i32 = 17;
+pub const SERVER_PROTOCOL: i32 = 17;
 /// How many calls are remembered to recognise one that is tried again.
 const NONCES: usize = 256;
 /// Bytes of a nonce that count.

@@ -43,6 +43,7 @@ mod updates;
 
 pub use api::{ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse};
 pub use config::{KeepAlive, Limits, RoomConfig, RoomSettings, ServerIdentity};
+pub use data::SERVER_PROTOCOL;
 pub use grants::{Grants, ParticipantKind, Permissions};
 pub use input::{
     ConnectionId, ConnectionSettings, EndReason, Join, JoinRefusal, Resume, RoomInput, SessionMode,

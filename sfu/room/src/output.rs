@@ -67,6 +67,13 @@ pub enum RoomOutput {
         /// Who.
         identity: ParticipantIdentity,
     },
+    /// A participant publishes its first track, or its first one again.
+    ParticipantPublishes {
+        /// Its session.
+        sid: ParticipantSid,
+        /// Who.
+        identity: ParticipantIdentity,
+    },
     /// A participant is gone.
     ParticipantLeft {
         /// Its session.

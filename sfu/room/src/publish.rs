@@ -13,7 +13,7 @@ use plenum_types::{
 };
 use prost::Message as _;
 
-use crate::{Room, dynacast::Dynacast, sids, timers::TimerKind, track_info};
+use crate::{Room, RoomOutput, dynacast::Dynacast, sids, timers::TimerKind, track_info};
 
 /// Bytes of one AddTrackRequest: three layers, names and ids take a few hundred. Fifty tracks of this size go into each
 /// update of their publisher.
@@ -437,6 +437,12 @@ impl Room {
         }
         // Everyone hears of the track before any description has it (protocol.md 12.17).
         self.participant_changed(id);
+        if first && let Some(participant) = self.participants.get(&id) {
+            self.push(RoomOutput::ParticipantPublishes {
+                sid: participant.sid.clone(),
+                identity: participant.identity().clone(),
+            });
+        }
         self.forget_unknown(&sid);
         self.reconcile_track(track);
         self.unqueue(id);

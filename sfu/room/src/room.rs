@@ -199,6 +199,13 @@ impl Room {
         }
     }
 
+    /// A participant as the protocol describes it.
+    #[must_use]
+    pub fn participant(&self, identity: &ParticipantIdentity) -> Option<proto::ParticipantInfo> {
+        let participant = self.participants.get(self.by_identity.get(identity)?)?;
+        Some(self.participant_info(participant))
+    }
+
     /// The room as the protocol describes it.
     #[must_use]
     pub fn info(&self) -> proto::Room {

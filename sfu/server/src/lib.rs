@@ -8,6 +8,7 @@
 //! Handlers hold no room state and never wait for media. Tokens and secrets never reach a log.
 #![forbid(unsafe_code)]
 
+pub mod agents;
 pub mod api;
 pub mod auth;
 pub mod cli;

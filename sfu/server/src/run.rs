@@ -27,6 +27,7 @@ use tokio::{
 
 use crate::{
     COMPATIBLE_VERSION,
+    agents::{Agents, AgentsConfig},
     auth::Keys,
     cluster::{self, Cluster, ClusterParts, PeerClient},
     config::{self, Config},
@@ -134,6 +135,18 @@ impl Server {
         let keys = Keys::new(config.keys.0.clone());
         let metrics = Arc::new(Metrics::default());
         let alone = config.cluster.redis_url.0.is_empty();
+        let server = ServerIdentity {
+            node_id: membership.me().node.to_string(),
+            region: String::new(),
+            version: COMPATIBLE_VERSION.to_owned(),
+        };
+        let agents = Agents::new(AgentsConfig {
+            runtime: runtime.handle().clone(),
+            clock,
+            keys: keys.clone(),
+            server: server.clone(),
+            metrics: metrics.clone(),
+        });
         let rooms = Rooms::start(
             RoomsConfig {
                 runtime: runtime.handle().clone(),
@@ -146,14 +159,11 @@ impl Server {
                     CLUSTER_KEEP_ALIVE
                 },
                 keys: keys.clone(),
-                server: ServerIdentity {
-                    node_id: membership.me().node.to_string(),
-                    region: String::new(),
-                    version: COMPATIBLE_VERSION.to_owned(),
-                },
+                server,
                 defaults: RoomDefaults::from(&config.room),
                 tcp_port: config.rtc.tcp_port,
                 metrics: metrics.clone(),
+                agents: agents.clone(),
             },
             candidates.clone(),
             news,
@@ -171,6 +181,7 @@ impl Server {
             metrics: metrics.clone(),
             alone,
         });
+        agents.start(&cluster);
         let internal = internal
             .map(|listener| internal::start(cluster.clone(), listener))
             .transpose()

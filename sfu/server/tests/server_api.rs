@@ -115,11 +115,34 @@ fn a_body_without_end_is_refused() {
         &headers,
         &body,
     );
-    assert_eq!(answer.status, 413, "{answer:?}");
+    assert_eq!(answer.status, 429, "{answer:?}");
+    assert_eq!(answer.json()["code"], "resource_exhausted");
+    assert!(answer.json()["msg"].as_str().unwrap().contains("2097152"));
     assert_eq!(server.get("/health/live").status, 200);
 }
 
 /// covers: twirp.protobuf
+#[test]
+fn what_is_no_method_is_a_bad_route() {
+    let server = Server::start(&[]);
+    for (method, path) in [
+        ("POST", "/twirp/livekit.RoomService/Explode"),
+        ("POST", "/twirp/livekit.Nothing/ListRooms"),
+        ("POST", "/twirp/livekit.RoomService"),
+        ("POST", "/twirp/a/b/c"),
+        ("GET", "/twirp/livekit.RoomService/ListRooms"),
+    ] {
+        let bearer = format!(
+            "Authorization: Bearer {}",
+            token(|claims| claims.video = list())
+        );
+        let headers = [bearer.as_str(), "Content-Type: application/json"];
+        let answer = server.request(method, path, &headers, b"{}");
+        assert_eq!(answer.status, 404, "{path}: {answer:?}");
+        assert_eq!(answer.json()["code"], "bad_route", "{path}");
+    }
+}
+
 #[test]
 fn protobuf_is_answered_in_protobuf() {
     let server = Server::start(&[]);

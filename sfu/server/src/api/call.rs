@@ -1,7 +1,7 @@
-//! The calls of `livekit.RoomService`: what they need, and what they do.
+//! The calls of `livekit.RoomService` and `livekit.AgentDispatchService`: what they need, and what they do.
 
 use livekit_protocol as proto;
-use plenum_room::{ApiRequest, ApiResponse, RoomSettings};
+use plenum_room::{ApiRequest, ApiResponse};
 use plenum_types::RoomName;
 use prost::Message;
 use serde::de::DeserializeOwned;
@@ -11,14 +11,15 @@ use super::{
     json::{self, Shape},
 };
 use crate::{
+    agents::{self, DispatchError},
     auth::Claims,
-    rooms::{RoomDefaults, Rooms},
+    rooms::{NewRoom, RoomDefaults, Rooms},
 };
 
-/// The only service that this server offers.
-pub(crate) const SERVICE: &str = "livekit.RoomService";
+const ROOM_SERVICE: &str = "livekit.RoomService";
+const DISPATCH_SERVICE: &str = "livekit.AgentDispatchService";
 
-/// A method of `livekit.RoomService`.
+/// A method of one of the services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Method {
     /// Opens a room, or says how it is.
@@ -43,11 +44,17 @@ pub enum Method {
     SendData,
     /// Changes the room's metadata.
     UpdateRoomMetadata,
+    /// Brings agents into a room.
+    CreateDispatch,
+    /// Ends the agents of a dispatch.
+    DeleteDispatch,
+    /// Lists the dispatches of a room with their jobs.
+    ListDispatch,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::CreateRoom,
         Self::ListRooms,
         Self::DeleteRoom,
@@ -59,6 +66,9 @@ impl Method {
         Self::UpdateSubscriptions,
         Self::SendData,
         Self::UpdateRoomMetadata,
+        Self::CreateDispatch,
+        Self::DeleteDispatch,
+        Self::ListDispatch,
     ];
 
     /// Its name in the URL.
@@ -76,7 +86,25 @@ impl Method {
             Self::UpdateSubscriptions => "UpdateSubscriptions",
             Self::SendData => "SendData",
             Self::UpdateRoomMetadata => "UpdateRoomMetadata",
+            Self::CreateDispatch => "CreateDispatch",
+            Self::DeleteDispatch => "DeleteDispatch",
+            Self::ListDispatch => "ListDispatch",
         }
+    }
+
+    /// The service that it belongs to.
+    #[must_use]
+    pub const fn service(self) -> &'static str {
+        match self {
+            Self::CreateDispatch | Self::DeleteDispatch | Self::ListDispatch => DISPATCH_SERVICE,
+            _ => ROOM_SERVICE,
+        }
+    }
+
+    /// Its path on the public port and, under `/internal/v1`, on the internal one.
+    #[must_use]
+    pub fn path(self) -> String {
+        format!("twirp/{}/{}", self.service(), self.name())
     }
 
     /// The method that a URL names.
@@ -84,7 +112,7 @@ impl Method {
     pub fn find(service: &str, name: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
-            .find(|method| service == SERVICE && method.name() == name)
+            .find(|method| method.service() == service && method.name() == name)
     }
 }
 
@@ -113,6 +141,12 @@ pub enum Call {
     SendData(proto::SendDataRequest),
     /// See [`Method::UpdateRoomMetadata`].
     UpdateRoomMetadata(proto::UpdateRoomMetadataRequest),
+    /// See [`Method::CreateDispatch`].
+    CreateDispatch(Box<proto::CreateAgentDispatchRequest>),
+    /// See [`Method::DeleteDispatch`].
+    DeleteDispatch(proto::DeleteAgentDispatchRequest),
+    /// See [`Method::ListDispatch`].
+    ListDispatch(proto::ListAgentDispatchRequest),
 }
 
 /// The answer to a call.
@@ -128,6 +162,10 @@ pub enum Answer {
     Participant(Box<proto::ParticipantInfo>),
     /// A track.
     Track(Box<proto::MuteRoomTrackResponse>),
+    /// A dispatch.
+    Dispatch(Box<proto::AgentDispatch>),
+    /// Dispatches.
+    Dispatches(proto::ListAgentDispatchResponse),
     /// Done.
     Empty,
 }
@@ -152,6 +190,8 @@ impl Answer {
             Self::Participants(list) => write(list, json::PARTICIPANTS, encoding),
             Self::Participant(info) => write(info.as_ref(), json::PARTICIPANT, encoding),
             Self::Track(track) => write(track.as_ref(), json::TRACK_ANSWER, encoding),
+            Self::Dispatch(dispatch) => write(dispatch.as_ref(), json::DISPATCH, encoding),
+            Self::Dispatches(list) => write(list, json::DISPATCHES, encoding),
             Self::Empty => write(&proto::DeleteRoomResponse::default(), json::EMPTY, encoding),
         }
     }
@@ -188,6 +228,9 @@ impl Call {
             Method::UpdateSubscriptions => Self::UpdateSubscriptions(decode(encoding, body)?),
             Method::SendData => Self::SendData(decode(encoding, body)?),
             Method::UpdateRoomMetadata => Self::UpdateRoomMetadata(decode(encoding, body)?),
+            Method::CreateDispatch => Self::CreateDispatch(Box::new(decode(encoding, body)?)),
+            Method::DeleteDispatch => Self::DeleteDispatch(decode(encoding, body)?),
+            Method::ListDispatch => Self::ListDispatch(decode(encoding, body)?),
         })
     }
 
@@ -205,6 +248,9 @@ impl Call {
             Self::UpdateSubscriptions(request) => Some(&request.room),
             Self::SendData(request) => Some(&request.room),
             Self::UpdateRoomMetadata(request) => Some(&request.room),
+            Self::CreateDispatch(request) => Some(&request.room),
+            Self::DeleteDispatch(request) => Some(&request.room),
+            Self::ListDispatch(request) => Some(&request.room),
         }
     }
 
@@ -234,6 +280,16 @@ impl Call {
                 "the room's name is empty",
             ));
         }
+        let invalid = |why: String| TwirpError::new(Code::InvalidArgument, why);
+        if let Self::CreateRoom(request) = self {
+            if !request.room_preset.is_empty() {
+                return Err(invalid(format!(
+                    "room_preset {:?} is not configured on this server",
+                    request.room_preset
+                )));
+            }
+            agents::check(&request.agents).map_err(|error| invalid(error.to_string()))?;
+        }
         Ok(())
     }
 
@@ -252,20 +308,26 @@ impl Call {
             Self::UpdateSubscriptions(_) => Method::UpdateSubscriptions,
             Self::SendData(_) => Method::SendData,
             Self::UpdateRoomMetadata(_) => Method::UpdateRoomMetadata,
+            Self::CreateDispatch(_) => Method::CreateDispatch,
+            Self::DeleteDispatch(_) => Method::DeleteDispatch,
+            Self::ListDispatch(_) => Method::ListDispatch,
         }
     }
 
-    /// Settings of the room, should the call open it.
+    /// What the room opens with, should the call open it.
     #[must_use]
-    pub fn settings(&self, defaults: &RoomDefaults) -> RoomSettings {
+    pub fn new_room(&self, defaults: &RoomDefaults) -> NewRoom {
         match self {
-            Self::CreateRoom(request) => defaults.with(
-                request.empty_timeout,
-                request.departure_timeout,
-                request.max_participants,
-                request.metadata.clone(),
-            ),
-            _ => defaults.settings.clone(),
+            Self::CreateRoom(request) => NewRoom {
+                settings: defaults.with(
+                    request.empty_timeout,
+                    request.departure_timeout,
+                    request.max_participants,
+                    request.metadata.clone(),
+                ),
+                agents: request.agents.clone(),
+            },
+            _ => defaults.settings.clone().into(),
         }
     }
 
@@ -275,6 +337,7 @@ impl Call {
     /// Those of the room.
     pub async fn carry_out(self, rooms: &Rooms) -> Option<Result<Answer, TwirpError>> {
         let room: RoomName = self.room()?.into();
+        let agents = &rooms.config().agents;
         let request = match self {
             Self::ListRooms(_) => return None,
             Self::CreateRoom(_) => ApiRequest::GetRoom,
@@ -293,6 +356,27 @@ impl Call {
             Self::UpdateSubscriptions(request) => ApiRequest::UpdateSubscriptions(request),
             Self::SendData(request) => ApiRequest::SendData(request),
             Self::UpdateRoomMetadata(request) => ApiRequest::UpdateRoomMetadata(request.metadata),
+            Self::CreateDispatch(request) => {
+                let wanted = proto::RoomAgentDispatch {
+                    agent_name: request.agent_name,
+                    metadata: request.metadata,
+                    restart_policy: request.restart_policy,
+                    deployment: request.deployment,
+                    attributes: request.attributes,
+                };
+                let made = agents.create(&room, &wanted);
+                return dispatch_answer(made.map(|made| Answer::Dispatch(Box::new(made))));
+            }
+            Self::DeleteDispatch(request) => {
+                let deleted = agents.delete(&room, &request.dispatch_id);
+                return dispatch_answer(deleted.map(|gone| Answer::Dispatch(Box::new(gone))));
+            }
+            Self::ListDispatch(request) => {
+                let listed = agents.list(&room, &request.dispatch_id);
+                return dispatch_answer(listed.map(|agent_dispatches| {
+                    Answer::Dispatches(proto::ListAgentDispatchResponse { agent_dispatches })
+                }));
+            }
         };
         let response = match rooms.call(&room, request).await? {
             Ok(response) => response,
@@ -309,6 +393,14 @@ impl Call {
             })),
             ApiResponse::Done => Answer::Empty,
         }))
+    }
+}
+
+/// `None` if the room went elsewhere a moment ago.
+fn dispatch_answer(result: Result<Answer, DispatchError>) -> Option<Result<Answer, TwirpError>> {
+    match result {
+        Err(DispatchError::NoRoom) => None,
+        result => Some(result.map_err(TwirpError::from)),
     }
 }
 
@@ -369,6 +461,22 @@ mod tests {
 
     /// covers: grant.room, grant.roomAdmin
     #[test]
+    fn a_room_is_not_created_by_a_preset_that_is_not_there() {
+        let claims = Claims {
+            video: VideoGrant {
+                room_create: true,
+                ..Default::default()
+            },
+            ..Claims::default()
+        };
+        let body = br#"{"name":"lobby","room_preset":"studio"}"#;
+        let call = Call::read(Method::CreateRoom, Encoding::Json, body).unwrap();
+        let error = call.check(&claims).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument);
+        assert!(error.message.contains("studio"));
+    }
+
+    #[test]
     fn an_admin_of_the_nameless_room_is_nobody() {
         let body = Call::read(Method::SendData, Encoding::Json, b"{}").unwrap();
         let claims = Claims {
@@ -407,7 +515,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_room_service_has_methods() {
+    fn methods_belong_to_their_services() {
+        assert_eq!(
+            Method::find("livekit.AgentDispatchService", "ListDispatch"),
+            Some(Method::ListDispatch)
+        );
+        assert_eq!(Method::find("livekit.RoomService", "ListDispatch"), None);
         assert_eq!(
             Method::find("livekit.RoomService", "ListRooms"),
             Some(Method::ListRooms)

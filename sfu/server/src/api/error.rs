@@ -7,7 +7,7 @@ use actix_web::{
 use plenum_room::{ApiError, ApiErrorCode};
 use serde_json::json;
 
-use crate::rooms::OpenError;
+use crate::{agents::DispatchError, rooms::OpenError};
 
 /// Twirp error codes that this server gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,6 +127,17 @@ impl From<ApiError> for TwirpError {
             ApiErrorCode::Unavailable => Code::Unavailable,
         };
         Self::new(code, error.message)
+    }
+}
+
+impl From<DispatchError> for TwirpError {
+    fn from(error: DispatchError) -> Self {
+        let code = match error {
+            DispatchError::NoRoom | DispatchError::NotFound(_) => Code::NotFound,
+            DispatchError::TooMany => Code::ResourceExhausted,
+            DispatchError::TooLong(..) => Code::InvalidArgument,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -126,6 +126,52 @@ pub(super) const PARTICIPANT: Shape = Message(&[
     ("capabilities", List(&Text)),
 ]);
 
+const JOB_STATE: Shape = Message(&[
+    ("status", Enum("JS_PENDING")),
+    ("error", Text),
+    ("started_at", Long),
+    ("ended_at", Long),
+    ("updated_at", Long),
+    ("participant_identity", Text),
+    ("worker_id", Text),
+    ("agent_id", Text),
+]);
+
+const JOB: Shape = Message(&[
+    ("id", Text),
+    ("dispatch_id", Text),
+    ("type", Enum("JT_ROOM")),
+    ("room", ROOM),
+    ("participant", PARTICIPANT),
+    ("namespace", Text),
+    ("metadata", Text),
+    ("agent_name", Text),
+    ("state", JOB_STATE),
+    ("enable_recording", Flag),
+    ("deployment", Text),
+    ("attributes", Keyed),
+    ("enable_redaction", Flag),
+]);
+
+pub(super) const DISPATCH: Shape = Message(&[
+    ("id", Text),
+    ("agent_name", Text),
+    ("room", Text),
+    ("metadata", Text),
+    (
+        "state",
+        Message(&[
+            ("jobs", List(&JOB)),
+            ("created_at", Long),
+            ("deleted_at", Long),
+        ]),
+    ),
+    ("restart_policy", Enum("JRP_ON_FAILURE")),
+    ("deployment", Text),
+    ("attributes", Keyed),
+]);
+
+pub(super) const DISPATCHES: Shape = Message(&[("agent_dispatches", List(&DISPATCH))]);
 pub(super) const ROOMS: Shape = Message(&[("rooms", List(&ROOM))]);
 pub(super) const PARTICIPANTS: Shape = Message(&[("participants", List(&PARTICIPANT))]);
 pub(super) const TRACK_ANSWER: Shape = Message(&[("track", TRACK)]);

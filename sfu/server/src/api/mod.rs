@@ -7,13 +7,12 @@ mod call;
 mod error;
 mod json;
 
-pub(crate) use call::SERVICE;
 pub use call::{Answer, Call, Method};
 pub use error::{Code, TwirpError};
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header,
+    http::{StatusCode, header},
     web::{Bytes, Data, Path},
 };
 
@@ -54,12 +53,15 @@ impl Encoding {
 pub async fn twirp(
     request: HttpRequest,
     path: Path<(String, String)>,
-    body: Bytes,
+    body: Result<Bytes, actix_web::Error>,
     service: Data<Service>,
 ) -> HttpResponse {
     let (name, method) = path.into_inner();
     let method = Method::find(&name, &method);
-    let result = answer(&request, &name, method, &body, &service).await;
+    let result = match body {
+        Ok(body) => answer(&request, &name, method, &body, &service).await,
+        Err(error) => Err(unread(&error)),
+    };
     let label = method.map_or("unknown", Method::name);
     match result {
         Ok((encoding, bytes)) => {
@@ -73,6 +75,25 @@ pub async fn twirp(
             error.response()
         }
     }
+}
+
+/// `/twirp/...` that names no service and method, or is not posted.
+pub async fn no_route(request: HttpRequest) -> HttpResponse {
+    let message = format!(
+        "no handler for {} {}: post to /twirp/<service>/<method>",
+        request.method(),
+        request.path()
+    );
+    TwirpError::new(Code::BadRoute, message).response()
+}
+
+/// A body that is too long, or broke off.
+fn unread(error: &actix_web::Error) -> TwirpError {
+    if error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE {
+        let message = format!("the body is larger than {MAX_BODY} bytes, which is the limit");
+        return TwirpError::new(Code::ResourceExhausted, message);
+    }
+    TwirpError::new(Code::Malformed, format!("the body: {error}"))
 }
 
 async fn answer(
@@ -111,6 +132,7 @@ async fn answer(
         call,
         encoding,
         body: body.clone(),
+        auto_create: service.config.load().room.auto_create,
     };
     Ok((
         encoding,

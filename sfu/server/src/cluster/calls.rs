@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::{AGAIN, Cluster, PeerReply, key_of};
 use crate::{
-    api::{Answer, Call, Code, Encoding, SERVICE, TwirpError},
+    api::{Answer, Call, Code, Encoding, TwirpError},
     rooms::Held,
 };
 
@@ -47,6 +47,8 @@ pub(crate) struct RawCall {
     pub(crate) call: Call,
     pub(crate) encoding: Encoding,
     pub(crate) body: Bytes,
+    /// Rooms are made by those who want to be in them.
+    pub(crate) auto_create: bool,
 }
 
 impl Cluster {
@@ -72,7 +74,11 @@ impl Cluster {
         };
         let key = key_of(&room.into())
             .map_err(|error| TwirpError::new(Code::InvalidArgument, error.to_string()))?;
-        let creates = matches!(raw.call, Call::CreateRoom(_));
+        let creates = match raw.call {
+            Call::CreateRoom(_) => true,
+            Call::CreateDispatch(_) => raw.auto_create,
+            _ => false,
+        };
         let deadline = boottime() + PATIENCE;
         loop {
             let left = deadline.saturating_sub(boottime());
@@ -146,13 +152,12 @@ impl Cluster {
         held: Held,
         call: Call,
     ) -> Option<Result<Answer, TwirpError>> {
-        let defaults = call.settings(self.rooms.defaults());
-        let settings = match &held.snapshot {
-            Some(_) => defaults,
-            None => self.settings_of(key, defaults).await,
-        };
+        let mut new = call.new_room(self.rooms.defaults());
+        if held.snapshot.is_none() {
+            new.settings = self.settings_of(key, new.settings).await;
+        }
         let name = key.name().into();
-        match self.rooms.create(&name, settings, held).await {
+        match self.rooms.create(&name, new, held).await {
             Ok(room) if matches!(call, Call::CreateRoom(_)) => {
                 return Some(Ok(Answer::Room(room.info)));
             }
@@ -169,7 +174,7 @@ impl Cluster {
         address: &str,
         incarnation: u64,
     ) -> Result<PeerReply, PeerError> {
-        let path = format!("twirp/{SERVICE}/{}", raw.call.method().name());
+        let path = raw.call.method().path();
         let headers = [
             ("content-type", raw.encoding.media_type().to_owned()),
             (INCARNATION_HEADER, incarnation.to_string()),
@@ -185,7 +190,7 @@ impl Cluster {
             return Err(TwirpError::new(Code::BadRoute, "the call names no room"));
         };
         let body: Bytes = request.encode_to_vec().into();
-        let path = format!("twirp/{SERVICE}/{}", call.method().name());
+        let path = call.method().path();
         let asked = self.homes_to_ask().await.into_iter().map(|home| {
             let (path, body) = (path.clone(), body.clone());
             async move {

@@ -114,11 +114,10 @@ impl Cluster {
         key: &RoomKey,
         held: Held,
     ) -> Option<Result<Connection, JoinError>> {
-        let defaults = self.rooms.defaults().for_token(&context.claims);
-        let settings = match &held.snapshot {
-            Some(_) => defaults,
-            None => self.settings_of(key, defaults).await,
-        };
-        self.rooms.connect(context, settings, held).await
+        let mut new = self.rooms.defaults().for_token(&context.claims);
+        if held.snapshot.is_none() {
+            new.settings = self.settings_of(key, new.settings).await;
+        }
+        self.rooms.connect(context, new, held).await
     }
 }

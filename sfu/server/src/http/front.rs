@@ -7,6 +7,8 @@ use actix_web::{
 };
 use rust_embed::Embed;
 
+use crate::agents;
+
 use super::{
     Service,
     rtc::{self, Endpoint},
@@ -78,6 +80,10 @@ pub(super) async fn other(
 ) -> HttpResponse {
     if let Some(endpoint) = Endpoint::of(request.path()) {
         return rtc::handle(endpoint, request, payload, service).await;
+    }
+    if agents::socket::is_agent_path(request.path()) {
+        let agents = &service.cluster.rooms.config().agents;
+        return agents::socket::handle(&request, payload, &service.keys, agents);
     }
     page(request).await
 }

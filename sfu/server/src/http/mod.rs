@@ -101,6 +101,7 @@ fn public_routes(app: &mut web::ServiceConfig) {
         .route("/dev/token", web::get().to(dev::token))
         .route("/dev/mode", web::get().to(dev::mode))
         .route("/twirp/{service}/{method}", web::post().to(api::twirp))
+        .route("/twirp/{rest:.*}", web::to(api::no_route))
         .default_service(web::to(front::other));
 }
 

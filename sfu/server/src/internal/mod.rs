@@ -19,7 +19,7 @@ use actix_web::{
 };
 use plenum_cluster::member_api::Refusal;
 
-use crate::{api, cluster::Cluster, hop, port::Port};
+use crate::{agents, api, cluster::Cluster, hop, port::Port};
 
 /// Largest body: a snapshot of 256 KiB, escaped as JSON text, or a server API call.
 const MAX_BODY: usize = api::MAX_BODY;
@@ -56,7 +56,8 @@ fn build(cluster: Arc<Cluster>, listener: TcpListener) -> io::Result<actix_web::
                     .route("/moves/{room}", web::put().to(rooms::prepare_move))
                     .route("/moves/{room}", web::post().to(rooms::finish_move))
                     .route("/twirp/{service}/{method}", web::post().to(twirp::call))
-                    .route("/hop", web::get().to(serve_hop)),
+                    .route("/hop", web::get().to(serve_hop))
+                    .configure(agents::routes),
             )
     })
     .workers(1)

@@ -63,6 +63,11 @@ pub struct Metrics {
     pub fenced: Counter,
     /// Latency of the Directory's last answer to a probe.
     pub directory_latency_micros: Gauge,
+    /// Workers whose sockets end here.
+    pub agent_workers: Gauge,
+    /// Jobs that they run.
+    pub agent_jobs_running: Gauge,
+    agent_jobs: Family<ReasonLabel, Counter>,
     joins: Family<StatusLabel, Counter>,
     calls: Family<CallLabel, Counter>,
 }
@@ -88,6 +93,13 @@ impl Metrics {
     pub fn hop_lost(&self, fate: &'static str) {
         self.hops_lost
             .get_or_create(&ReasonLabel { reason: fate })
+            .inc();
+    }
+
+    /// Something happened to a job of a worker here.
+    pub fn agent_job(&self, what: &'static str) {
+        self.agent_jobs
+            .get_or_create(&ReasonLabel { reason: what })
             .inc();
     }
 
@@ -172,6 +184,21 @@ impl Metrics {
             "sockets_ended",
             "WebSockets that ended, by who ended them",
             self.sockets_ended.clone(),
+        );
+        registry.register(
+            "agent_workers",
+            "Workers of agents whose sockets end here",
+            self.agent_workers.clone(),
+        );
+        registry.register(
+            "agent_jobs_running",
+            "Jobs that these workers run",
+            self.agent_jobs_running.clone(),
+        );
+        registry.register(
+            "agent_jobs",
+            "What happened to jobs of agents",
+            self.agent_jobs.clone(),
         );
         registry.register("joins", "Joins by HTTP status", self.joins.clone());
         registry.register(

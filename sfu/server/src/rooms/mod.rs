@@ -11,7 +11,7 @@ mod task;
 mod waiting;
 
 pub use moving::{MoveError, Mover};
-pub use open::{Held, OpenError, RoomDefaults};
+pub use open::{Held, NewRoom, OpenError, RoomDefaults};
 pub(crate) use registry::state_mismatch;
 pub use registry::{RoomSummary, Rooms, RoomsConfig};
 

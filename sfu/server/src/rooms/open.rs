@@ -64,21 +64,42 @@ impl From<&config::RoomConfig> for RoomDefaults {
     }
 }
 
+/// What a room opens with, if nobody has left a snapshot of it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct NewRoom {
+    /// Its settings.
+    pub settings: RoomSettings,
+    /// The agents that it wants; empty means those that come unasked.
+    pub agents: Vec<proto::RoomAgentDispatch>,
+}
+
+impl From<RoomSettings> for NewRoom {
+    fn from(settings: RoomSettings) -> Self {
+        Self {
+            settings,
+            agents: Vec::new(),
+        }
+    }
+}
+
 impl RoomDefaults {
     /// With what a token's `roomConfig` says. A configuration that can't be read counts as none.
     #[must_use]
-    pub fn for_token(&self, claims: &Claims) -> RoomSettings {
+    pub fn for_token(&self, claims: &Claims) -> NewRoom {
         let configuration = claims
             .room_config
             .as_ref()
             .and_then(|json| proto::RoomConfiguration::deserialize(json).ok())
             .unwrap_or_default();
-        self.with(
-            configuration.empty_timeout,
-            configuration.departure_timeout,
-            configuration.max_participants,
-            configuration.metadata,
-        )
+        NewRoom {
+            settings: self.with(
+                configuration.empty_timeout,
+                configuration.departure_timeout,
+                configuration.max_participants,
+                configuration.metadata,
+            ),
+            agents: configuration.agents,
+        }
     }
 
     /// With what a request says; zeros mean the default.
@@ -181,11 +202,11 @@ impl Rooms {
         room.filter(|room| !room.messages.is_closed())
     }
 
-    /// The room of this name, opened if it is not open. `settings` are for a room that nobody has left a snapshot of.
+    /// The room of this name, opened if it is not open. `new` is for a room that nobody has left a snapshot of.
     pub(super) async fn open(
         self: &Arc<Self>,
         name: &RoomName,
-        settings: RoomSettings,
+        new: NewRoom,
         held: Held,
     ) -> Result<RoomRef, OpenError> {
         let key = RoomKey::new(name.as_str())?;
@@ -203,7 +224,7 @@ impl Rooms {
             if let Some(room) = room.as_ref().filter(|room| !room.messages.is_closed()) {
                 return Ok(room.clone());
             }
-            let opened = self.open_held(name, &key, settings, held).await;
+            let opened = self.open_held(name, &key, new, held).await;
             match opened {
                 Ok(opened) => {
                     slot.handle.store(opened.handle.0, Ordering::Release);
@@ -228,7 +249,7 @@ impl Rooms {
         self: &Arc<Self>,
         name: &RoomName,
         key: &RoomKey,
-        settings: RoomSettings,
+        new: NewRoom,
         held: Held,
     ) -> Result<RoomRef, OpenError> {
         let membership = &self.config.membership;
@@ -255,7 +276,7 @@ impl Rooms {
             sid: new_room_sid(),
             handle,
             created_at_unix_ms: clock.wall().unix_millis(now),
-            settings,
+            settings: new.settings,
             wall: clock.wall(),
             server: self.config.server.clone(),
             keep_alive: self.config.keep_alive,
@@ -311,7 +332,9 @@ impl Rooms {
             },
             summary,
         );
-        self.config.runtime.spawn(task.run(epoch));
+        self.config
+            .runtime
+            .spawn(task.run(epoch, is_new.then_some(new.agents)));
         Ok(opened)
     }
 
@@ -501,7 +524,7 @@ mod tests {
             room_config: Some(serde_json::json!({"emptyTimeout": 7, "metadata": "m", "later": 1})),
             ..Claims::default()
         };
-        let settings = RoomDefaults::default().for_token(&claims);
+        let settings = RoomDefaults::default().for_token(&claims).settings;
         assert_eq!(settings.empty_timeout, Duration::from_secs(7));
         assert_eq!(settings.metadata, "m");
         assert_eq!(settings.departure_timeout, Duration::from_secs(20));

@@ -15,7 +15,7 @@ use plenum_cluster::{Membership, directory::EndReason as ClaimEnd};
 use plenum_engine::{Clock, Engine, ShardHealth, ShardNews};
 use plenum_room::{
     ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive, RoomInput,
-    RoomSettings, RoomStats, ServerIdentity, SignalMessage,
+    RoomStats, ServerIdentity, SignalMessage,
 };
 use plenum_types::{Candidate, RoomHandle, RoomName, RoomSid, ShardId};
 use tokio::{
@@ -25,12 +25,13 @@ use tokio::{
 };
 
 use super::{
-    MoveError, Mover, OpenError, RoomDefaults,
+    MoveError, Mover, NewRoom, OpenError, RoomDefaults,
     open::{Held, Slot, join_of},
     task::{NewConnection, RoomMessage},
     waiting::Waiting,
 };
 use crate::{
+    agents::Agents,
     auth::Keys,
     metrics::Metrics,
     signal::{Connection, FrameSink, JoinContext, JoinError, Outgoing, outbox},
@@ -63,6 +64,8 @@ pub struct RoomsConfig {
     pub tcp_port: u16,
     /// Where to count.
     pub metrics: Arc<Metrics>,
+    /// Hears what happens in rooms, and brings agents into them.
+    pub agents: Arc<Agents>,
 }
 
 /// A room in a list.
@@ -130,10 +133,10 @@ impl Rooms {
     pub async fn connect(
         self: &Arc<Self>,
         context: &JoinContext,
-        settings: RoomSettings,
+        new: NewRoom,
         held: Held,
     ) -> Option<Result<Connection, JoinError>> {
-        let room = match self.open(&context.room, settings, held).await {
+        let room = match self.open(&context.room, new, held).await {
             Ok(room) => room,
             Err(OpenError::NotHeld | OpenError::Ending) => return None,
             Err(error) => return Some(Err(error.into())),
@@ -235,10 +238,10 @@ impl Rooms {
     pub async fn create(
         self: &Arc<Self>,
         name: &RoomName,
-        settings: RoomSettings,
+        new: impl Into<NewRoom>,
         held: Held,
     ) -> Result<RoomSummary, OpenError> {
-        let room = self.open(name, settings, held).await?;
+        let room = self.open(name, new.into(), held).await?;
         let summary = room.summary.borrow().clone();
         Ok(summary)
     }
@@ -275,6 +278,12 @@ impl Rooms {
     /// TCP port of the media sockets; 0 for none.
     pub(crate) const fn tcp_port(&self) -> u16 {
         self.config.tcp_port
+    }
+
+    /// What the rooms were told of the rest of the process.
+    #[must_use]
+    pub const fn config(&self) -> &RoomsConfig {
+        &self.config
     }
 
     /// Settings of new rooms.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use livekit_protocol as proto;
 use plenum_cluster::{Epoch, RoomKey, directory, membership::DirectoryHealth};
 use plenum_room::{
     ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, Join,
@@ -139,9 +140,13 @@ impl RoomTask {
     }
 
     /// Runs until the room ends.
-    pub(super) async fn run(mut self, epoch: Epoch) {
+    pub(super) async fn run(mut self, epoch: Epoch, agents: Option<Vec<proto::RoomAgentDispatch>>) {
         tracing::info!(room = %self.name, sid = %self.room.sid(), shard = %self.shard, %epoch, "room opened");
         self.rooms.config.metrics.rooms_opened.inc();
+        self.rooms
+            .config
+            .agents
+            .room_opened(self.room.info(), agents);
         let reason = loop {
             match self.step().await {
                 Ok(None) => {}
@@ -382,7 +387,16 @@ impl RoomTask {
             }
             RoomOutput::ParticipantActive { sid, identity } => {
                 self.rooms.config.metrics.participants_active.inc();
+                if let Some(info) = self.room.participant(&identity) {
+                    self.rooms.config.agents.participant_came(&self.name, &info);
+                }
                 tracing::info!(room = %self.name, room_sid = %self.room.sid(), participant = %identity, %sid, "participant active");
+            }
+            RoomOutput::ParticipantPublishes { identity, .. } => {
+                if let Some(info) = self.room.participant(&identity) {
+                    let agents = &self.rooms.config.agents;
+                    agents.participant_publishes(&self.name, &info);
+                }
             }
             RoomOutput::ParticipantLeft {
                 sid,
@@ -391,6 +405,8 @@ impl RoomTask {
                 was_active,
             } => {
                 self.rooms.config.metrics.left(reason);
+                let agents = &self.rooms.config.agents;
+                agents.participant_left(&self.name, identity.as_str());
                 tracing::info!(room = %self.name, room_sid = %self.room.sid(), participant = %identity, %sid, reason = reason.as_str_name(), was_active, "participant left");
             }
             RoomOutput::Ended(reason) => return Some(reason),
@@ -439,9 +455,8 @@ impl RoomTask {
         claims.exp = client.claims.exp.max(unix + REFRESHED_TTL_SECONDS);
         match config.keys.sign(&claims) {
             Ok(token) => {
-                let message = SignalMessage::new(
-                    livekit_protocol::signal_response::Message::RefreshToken(token),
-                );
+                let message =
+                    SignalMessage::new(proto::signal_response::Message::RefreshToken(token));
                 self.send(connection, &message);
             }
             Err(error) => tracing::warn!(room = %self.name, %error, "no token can be refreshed"),
@@ -521,6 +536,8 @@ impl RoomTask {
                 tracing::warn!(room = %self.name, "the room's claim is given back later");
             }
         }
+        let for_good = matches!(reason, Some(EndReason::Deleted | EndReason::Closed));
+        self.rooms.config.agents.room_ended(&self.name, for_good);
         tracing::info!(room = %self.name, sid = %self.room.sid(), ?reason, "room ended");
         self.rooms.forget(&self.name, self.handle);
     }

@@ -13,7 +13,10 @@ use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use super::parts;
-use crate::auth::{Claims, Keys, TokenError};
+use crate::{
+    agents,
+    auth::{Claims, Keys, TokenError},
+};
 
 /// One peer connection or two, as the path says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,6 +107,7 @@ impl JoinContext {
             &claims.video.room,
             MAX_ROOM_NAME,
         )?;
+        check_room_configuration(&claims)?;
         let mut request = match (version, parameter("join_request")) {
             (SignalVersion::V1, Some(wrapped)) => unwrap_join_request(wrapped)?,
             (SignalVersion::V1, None) => proto::JoinRequest {
@@ -139,6 +143,23 @@ fn check_name(what: &str, name: &str, limit: usize) -> Result<(), JoinError> {
         )));
     }
     Ok(())
+}
+
+/// What a token says of its room, should this join make it.
+fn check_room_configuration(claims: &Claims) -> Result<(), JoinError> {
+    if !claims.room_preset.is_empty() {
+        return Err(JoinError::Malformed(format!(
+            "roomPreset {:?} of the token is not configured on this server; use roomConfig",
+            claims.room_preset
+        )));
+    }
+    let Some(json) = &claims.room_config else {
+        return Ok(());
+    };
+    let configuration = proto::RoomConfiguration::deserialize(json)
+        .map_err(|error| JoinError::Malformed(format!("roomConfig of the token: {error}")))?;
+    agents::check(&configuration.agents)
+        .map_err(|error| JoinError::Malformed(format!("roomConfig of the token: {error}")))
 }
 
 fn unwrap_join_request(text: &str) -> Result<proto::JoinRequest, JoinError> {
@@ -317,6 +338,33 @@ mod tests {
         ));
         assert!(refused(|claims| claims.sub = "i".repeat(MAX_IDENTITY + 1)));
         assert!(read(v0, &token(|_| ()), &[]).is_ok());
+    }
+
+    #[test]
+    fn a_room_configuration_that_cannot_be_kept_is_refused() {
+        let with = |json| token(move |claims| claims.room_config = Some(json));
+        let v1 = SignalVersion::V1;
+        let good =
+            serde_json::json!({"emptyTimeout": 9, "agents": [{"agentName": "a"}], "later": 1});
+        assert!(read(v1, &with(good), &[]).is_ok());
+        let many = vec![serde_json::json!({"agent_name": "a"}); 33];
+        for (refused, names) in [
+            (
+                with(serde_json::json!({"emptyTimeout": "soon"})),
+                "roomConfig",
+            ),
+            (with(serde_json::json!({ "agents": many })), "32"),
+            (
+                token(|claims| claims.room_preset = "studio".to_owned()),
+                "studio",
+            ),
+        ] {
+            let error = read(v1, &refused, &[]).unwrap_err();
+            assert!(
+                matches!(&error, JoinError::Malformed(why) if why.contains(names)),
+                "{error}"
+            );
+        }
     }
 
     #[test]
