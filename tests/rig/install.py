@@ -69,25 +69,35 @@ def digest(*files: Path) -> str:
     return whole.hexdigest()[:16]
 
 
+def requirements(name: str) -> Path:
+    return ROOT / "tests" / (f"requirements-{name}.txt" if name else "requirements.txt")
+
+
 @cache
-def venv() -> Path:
-    return cache_folder() / f"venv-{digest(ROOT / 'tests/requirements.txt')}-{sys.version_info.major}.{sys.version_info.minor}"
+def venv(name: str = "") -> Path:
+    """The environment of the tests; or one of its own for what needs other versions than they do."""
+    return cache_folder() / f"venv-{digest(requirements(name))}-{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def need_venv(out: TextIO) -> str | None:
-    ready = venv() / "complete"
+def need_venv(out: TextIO, name: str = "") -> str | None:
+    ready = venv(name) / "complete"
     if ready.exists():
         return None
-    print("   making the Python environment", flush=True)
-    shutil.rmtree(venv(), ignore_errors=True)
+    print(f"   making the Python environment of {requirements(name).name}", flush=True)
+    shutil.rmtree(venv(name), ignore_errors=True)
     steps = [
-        [sys.executable, "-m", "venv", str(venv())],
-        [str(venv() / "bin/pip"), "install", "-q", "--require-hashes", "--only-binary", ":all:", "-r", "tests/requirements.txt"],
+        [sys.executable, "-m", "venv", str(venv(name))],
+        [str(venv(name) / "bin/pip"), "install", "-q", "--require-hashes", "--only-binary", ":all:", "-r", str(requirements(name))],
     ]
     if all(call(out, *step) for step in steps):
         ready.touch()
         return None
-    return "the Python packages of tests/requirements.txt could not be installed (Python 3.11 or newer with venv and pip)"
+    return f"the Python packages of {requirements(name)} could not be installed (Python 3.11 or newer with venv and pip)"
+
+
+def need_agents(out: TextIO) -> str | None:
+    """livekit-agents asks for an older client than the tests use."""
+    return need_venv(out, "agents")
 
 
 def npm(out: TextIO, folder: str) -> str | None:
