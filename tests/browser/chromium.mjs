@@ -13,15 +13,22 @@ const FLAGS = [
   '--headless=new',
   '--no-sandbox',
   '--disable-gpu',
-  '--use-fake-device-for-media-stream',
-  '--use-fake-ui-for-media-stream',
-  '--auto-select-desktop-capture-source=Entire screen',
   '--disable-background-networking',
   '--disable-component-update',
   '--disable-sync',
   '--no-first-run',
   '--autoplay-policy=no-user-gesture-required',
 ];
+
+/** Devices and a screen that need no hardware and no click. The screen is a drawn one, too. */
+const FAKE_DEVICES = [
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  '--auto-select-desktop-capture-source=Entire screen',
+];
+
+/** A page may capture itself, and nobody is asked. */
+const OWN_TAB = ['--auto-accept-this-tab-capture'];
 
 /** Browsers of one test file, and the folder with what their cameras and microphones play. */
 export class Browsers {
@@ -40,7 +47,14 @@ export class Browsers {
   /** Starts a Chromium whose microphone hears a voice; `flags` are added. */
   async launch(flags = []) {
     const voice = `--use-file-for-fake-audio-capture=${join(this.folder, 'voice.wav')}`;
-    const browser = await chromium.launch({ executablePath: EXECUTABLE, args: [...FLAGS, voice, ...flags] });
+    const browser = await chromium.launch({ executablePath: EXECUTABLE, args: [...FLAGS, ...FAKE_DEVICES, voice, ...flags] });
+    this.#open.push(browser);
+    return browser;
+  }
+
+  /** Starts a Chromium whose pages can share themselves with their sound; it has no other devices. */
+  async launchSharing() {
+    const browser = await chromium.launch({ executablePath: EXECUTABLE, ignoreDefaultArgs: ['--mute-audio'], args: [...FLAGS, ...OWN_TAB] });
     this.#open.push(browser);
     return browser;
   }

@@ -10,7 +10,10 @@ import { callStage, newRoom } from './stage.mjs';
 const WINDOW_MS = 5_000;
 /** A resume must not be seen: 200 ms are three frames at 15 per second. */
 const RESUME_GAP_GOAL_MS = 200;
-/** All transports are made anew. */
+/**
+ * All transports are made anew. On a busy machine tracks may be published again before the transports are connected; then
+ * livekit-client shows nothing until two seconds after its join (its `minReconnectWait`), whatever the server does.
+ */
 const RECONNECT_GAP_GOAL_MS = 1_500;
 /** From here on it is a defect and not a slow machine. */
 const GAP_LIMIT_MS = 5_000;

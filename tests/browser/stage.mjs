@@ -20,9 +20,17 @@ export function callStage() {
           return person;
         }),
       ),
+    /** Opens a test page that can share itself; it has neither camera nor microphone. */
+    sharer: async (identity) => {
+      sharing ??= await browsers.launchSharing();
+      const person = await Person.open(sharing, harness, identity);
+      present.push(person);
+      return person;
+    },
   };
   let browsers;
   let browser;
+  let sharing;
   let harness;
   let present = [];
 

@@ -31,10 +31,10 @@ SKIPPED = re.compile(r"#\[ignore|\bskip\b|\bxfail\b")
 # Which client a folder's tests play; the first that fits.
 CLIENTS = [
     ("tests/browser/firefox", "Firefox"),
+    ("tests/browser/server-sdk", "npm livekit-server-sdk"),
     ("tests/browser", "Chromium, livekit-client"),
     ("tests/rtc-node", "npm rtc-node"),
-    ("tests/server-sdk", "npm livekit-server-sdk"),
-    ("tests/agents", "PyPI livekit-agents"),
+    ("tests/clients/test_agents", "PyPI livekit-agents"),
     ("tests/clients", "PyPI livekit"),
     ("tests/cluster", "PyPI livekit, three members"),
     ("tests/node", "PyPI livekit, Kubernetes"),

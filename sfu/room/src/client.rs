@@ -8,6 +8,9 @@ use livekit_protocol::{
 /// Bytes of one text. Names and versions of browsers and systems have a few dozen.
 const MAX_TEXT_BYTES: usize = 256;
 
+/// The first protocol whose clients know streams that have several tracks.
+const GROUPED_STREAMS: i32 = 10;
+
 /// Texts of bounded length, and only values that every client can read: one that doesn't know a value can't read the
 /// message that holds it.
 pub(crate) fn bounded(client: &proto::ClientInfo) -> proto::ClientInfo {
@@ -34,6 +37,18 @@ pub(crate) fn bounded(client: &proto::ClientInfo) -> proto::ClientInfo {
         client_protocol: client.client_protocol,
         capabilities,
     }
+}
+
+/// Whether a client on two connections knows a track by the second part of its msid, so that the stream may have the name of
+/// a group (protocol.md 2). Only clients of which tests show it; Firefox makes up names of tracks by itself.
+pub(crate) fn knows_tracks_in_grouped_streams(client: &proto::ClientInfo) -> bool {
+    let sdk = Sdk::try_from(client.sdk).unwrap_or_default();
+    client.protocol >= GROUPED_STREAMS
+        && match sdk {
+            Sdk::Js => !client.browser.eq_ignore_ascii_case("firefox"),
+            Sdk::Rust | Sdk::Python | Sdk::Node => true,
+            _ => false,
+        }
 }
 
 fn text(text: &str) -> String {

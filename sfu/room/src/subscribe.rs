@@ -13,7 +13,7 @@ use plenum_types::{
     SubscriptionId, TrackId, TrackSid,
 };
 
-use crate::{Room, participant::Peer, settings::target, timers::TimerKind};
+use crate::{Room, client, participant::Peer, settings::target, timers::TimerKind};
 
 /// A track that a client asked for and that isn't there after this time is reported.
 const UNKNOWN_REPORTED: Duration = Duration::from_secs(15);
@@ -131,11 +131,16 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&subscriber) else {
             return;
         };
-        // Clients of one connection learn the track from `mid_to_track_id`, so that the stream may be the group's and sound
-        // and picture stay in step; others read the track's sid here, also from a section that was used before.
-        let stream = match participant.peer {
-            Peer::Single(_) if !published.info.stream.is_empty() => published.info.stream.as_str(),
-            _ => published.sid.as_str(),
+        // In the stream of a group, sound and picture stay in step. Clients of one connection learn the track from
+        // `mid_to_track_id`; of the others some read its sid here.
+        let grouped = match participant.peer {
+            Peer::Single(_) => true,
+            Peer::Dual { .. } => client::knows_tracks_in_grouped_streams(&participant.client),
+        };
+        let stream = if grouped && !published.info.stream.is_empty() {
+            published.info.stream.as_str()
+        } else {
+            published.sid.as_str()
         };
         let outgoing = OutgoingTrack {
             subscription: id,

@@ -1,7 +1,7 @@
 // One participant in a page: livekit-client as any application uses it, plus a record of what was seen and heard.
 
 import { Room, RoomEvent, Track, VideoPreset, VideoQuality } from 'livekit-client';
-import { flashAndBeep, lumaOf, offsets, picture, tone, toneOf, watchFlashes } from './pattern.js';
+import { flashAndBeep, lumaOf, offsets, picture, playTone, tone, toneOf, watchFlashes } from './pattern.js';
 
 /** What test publishers send: two cores must feed every page of a test. */
 const CAMERA = { width: 640, height: 360, frameRate: 15 };
@@ -23,6 +23,13 @@ const RECORDED = [
   RoomEvent.TrackUnmuted,
   RoomEvent.RoomMetadataChanged,
 ];
+
+const SOURCES = {
+  video: Track.Source.Camera,
+  audio: Track.Source.Microphone,
+  screen: Track.Source.ScreenShare,
+  screenAudio: Track.Source.ScreenShareAudio,
+};
 
 /** Milliseconds of the wall clock, so that pages and the test can be compared. */
 const now = () => performance.timeOrigin + performance.now();
@@ -87,10 +94,27 @@ class Client {
     return frames;
   }
 
-  /** The camera or microphone that `identity` publishes. */
+  /** What `identity` publishes: its camera (`video`), microphone (`audio`), `screen` or `screenAudio`. */
   publication(identity, kind) {
-    const source = kind === 'video' ? Track.Source.Camera : Track.Source.Microphone;
-    return this.room.remoteParticipants.get(identity)?.getTrackPublication(source);
+    return this.room.remoteParticipants.get(identity)?.getTrackPublication(SOURCES[kind]);
+  }
+
+  /** Names of the streams in which tracks of `identity` arrive: tracks of one stream are played together. */
+  streamsOf(identity) {
+    const tracks = Object.keys(SOURCES).map((kind) => [kind, this.publication(identity, kind)?.track]);
+    return Object.fromEntries(tracks.filter(([, track]) => track).map(([kind, track]) => [kind, track.mediaStream?.id]));
+  }
+
+  /** Shares this very page, which plays a tone. */
+  async shareTab(hertz) {
+    document.body.style.background = '#fff';
+    playTone(hertz);
+    await this.room.localParticipant.setScreenShareEnabled(true, {
+      audio: true,
+      preferCurrentTab: true,
+      selfBrowserSurface: 'include',
+      resolution: { width: 640, height: 360, frameRate: 15 },
+    });
   }
 
   /** `udp` or `tcp` for each peer connection that has selected a pair. */

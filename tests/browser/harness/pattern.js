@@ -54,6 +54,13 @@ export function tone(hertz) {
   return sink.stream.getAudioTracks()[0];
 }
 
+/** A tone that the page itself plays. */
+export function playTone(hertz) {
+  const { oscillator, volume } = voice(hertz, 0.5);
+  volume.connect(context().destination);
+  oscillator.start();
+}
+
 /** A picture that flashes and a sound that beeps, both at the same times. */
 export function flashAndBeep() {
   const { oscillator, volume, sink } = voice(BEEP_HZ, 0);

@@ -104,10 +104,33 @@ fn tracks_that_are_there_already_are_in_the_first_offer() {
     world.forget_all();
     let bob = joined(&mut world, "bob");
     let offer = offers(&world.seen(&bob)).pop().unwrap();
-    // The sid is in the stream's name: old clients know the track by it.
-    let msid = format!("a=msid:{}|{microphone} {microphone}", alice.sid);
+    // Sound and picture share a stream, so that they stay in step.
+    let msid = format!("a=msid:{}|camera {microphone}", alice.sid);
     assert!(offer.sdp.contains(&msid), "{}", offer.sdp);
     assert_eq!(world.subscriptions_added(), 2);
+}
+
+/// covers: edge.firefox
+#[test]
+fn clients_that_read_the_track_from_the_stream_find_it_there() {
+    let clients: [fn(&mut proto::ClientInfo); 3] = [
+        |client| client.browser = "Firefox".to_owned(),
+        |client| client.protocol = 9,
+        |client| client.sdk = proto::client_info::Sdk::Swift as i32,
+    ];
+    for change in clients {
+        let mut world = World::default();
+        let alice = world.join("alice");
+        let (microphone, _) = world.publish(&alice);
+        world.forget_all();
+        let bob = world.join_as("bob", |join| {
+            dual(join);
+            change(&mut join.client);
+        });
+        let offer = offers(&world.seen(&bob)).pop().unwrap();
+        let msid = format!("a=msid:{}|{microphone} {microphone}", alice.sid);
+        assert!(offer.sdp.contains(&msid), "{}", offer.sdp);
+    }
 }
 
 /// covers: in.answer, out.offer
