@@ -17,6 +17,7 @@ const REST_WITHIN = { within: 20_000, every: 10 };
 const stage = callStage();
 
 for (const mode of ['single', 'dual']) {
+  // covers: out.subscribed_quality_update, sdk.dynacast
   test(`an upper layer that nobody wants rests and comes back at once (${mode})`, async () => {
     const [ada, bob] = await watched({ mode });
     await widthOf(bob, ada, 640);
@@ -33,6 +34,7 @@ for (const mode of ['single', 'dual']) {
   });
 }
 
+// covers: out.subscribed_quality_update, sdk.dynacast
 test('a camera that nobody watches rests, is not lost, and comes back', async () => {
   const [ada, bob] = await watched();
   await bob.do(() => window.client.publication('ada', 'video').setEnabled(false));
@@ -61,6 +63,7 @@ test('a camera that is alone in its room rests until somebody comes', async () =
   await bob.sees(ada);
 });
 
+// covers: in.track_setting, sdk.adaptive_stream, sdk.dynacast
 test('the size of the element decides what is encoded', async () => {
   const [ada, bob] = await watched({ options: { adaptiveStream: { pixelDensity: 1 } } });
   const size = (width) =>

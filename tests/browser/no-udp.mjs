@@ -11,6 +11,7 @@ const stage = callStage();
 const WATCHED_MS = 5_000;
 
 for (const mode of ['single', 'dual']) {
+  // covers: sdk.ice_tcp
   test(`a page without UDP is in the call (${mode})`, async () => {
     const room = newRoom();
     const [ada, bob] = await stage.people('ada', 'bob');

@@ -9,6 +9,7 @@ import { callStage, newRoom } from './stage.mjs';
 const stage = callStage();
 
 for (const mode of ['single', 'dual']) {
+  // covers: simulate.switch_candidate_protocol, sdk.ice_tcp
   test(`a page that asks for TCP has its next session on it (${mode})`, async () => {
     const room = newRoom();
     const [ada, bob] = await stage.people('ada', 'bob');

@@ -2,8 +2,8 @@
 
 import { AccessToken } from 'livekit-server-sdk';
 
-const KEY = 'devkey';
-const SECRET = 'secret';
+export const KEY = 'devkey';
+export const SECRET = 'secret';
 
 /** A token for one participant; `grants` are added to the video grant, `rest` holds name, metadata and the like. */
 export function token(room, identity, grants = {}, rest = {}) {

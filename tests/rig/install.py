@@ -23,6 +23,7 @@ CONTAINER_COMMANDS = {
     "conntrack": "conntrack",
     "ip": "iproute2",
     "nsenter": "util-linux",
+    "unshare": "util-linux",
 }
 
 
@@ -153,6 +154,13 @@ def need_firefox(out: TextIO) -> str | None:
 
 def need_browser(out: TextIO) -> str | None:
     return npm(out, "tests/browser")
+
+
+def need_network(out: TextIO) -> str | None:
+    missing = apt(out, {command: CONTAINER_COMMANDS[command] for command in ("ip", "nft", "unshare")})
+    if missing:
+        return missing
+    return None if os.geteuid() == 0 else "a network of its own needs root: run the stage as root"
 
 
 def need_rtc_node(out: TextIO) -> str | None:

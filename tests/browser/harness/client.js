@@ -75,6 +75,11 @@ class Client {
     await this.room.connect(url, token, connectOptions);
   }
 
+  /** Looks at the server before there is a token. */
+  async prepare(url) {
+    await new Room().prepareConnection(url);
+  }
+
   /** Stats of what is received from `identity`: the inbound-rtp report of its camera or microphone. */
   async inbound(identity, kind) {
     const report = await this.publication(identity, kind)?.track?.getRTCStatsReport();
