@@ -70,6 +70,7 @@ fn the_first_update_comes_within_ten_seconds_though_nothing_changed() {
     assert_eq!(updates_of(&world.seen(&alice), &camera).len(), 1);
 }
 
+/// covers: out.subscribed_quality_update, sdk.dynacast
 #[test]
 fn a_track_that_nobody_wants_rests() {
     let mut world = World::default();
@@ -82,6 +83,7 @@ fn a_track_that_nobody_wants_rests() {
     assert_eq!(updates_of(&world.take(&alice), &camera), [ALL.to_vec()]);
 }
 
+/// covers: out.subscribed_quality_update
 #[test]
 fn more_is_told_at_once_and_less_after_five_seconds() {
     let mut world = World::default();
@@ -186,6 +188,7 @@ fn a_resumed_publisher_is_told_again() {
     assert_eq!(updates_of(&world.seen(&alice), &camera), [Vec::new()]);
 }
 
+/// covers: out.subscribed_audio_codec_update
 #[test]
 fn sound_that_nobody_hears_is_told_by_codec() {
     let mut world = World::default();

@@ -174,6 +174,7 @@ fn a_bad_description_makes_only_its_sender_start_over() {
     assert!(world.seen(&bob).is_empty());
 }
 
+/// covers: out.leave
 #[test]
 fn a_lost_shard_sends_its_clients_back() {
     let mut world = World::default();

@@ -64,6 +64,7 @@ fn an_offer_that_comes_before_its_request_waits_for_it() {
     assert_eq!(world.added_tracks().len(), 2);
 }
 
+/// covers: edge.firefox
 #[test]
 fn sections_with_strange_track_ids_go_to_requests_of_their_kind() {
     let mut world = World::default();

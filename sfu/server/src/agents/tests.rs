@@ -197,6 +197,7 @@ fn jobs_of_a_lost_worker_wait_for_its_return_and_are_lost_without_it() {
     assert_eq!(workers.pool.running(), 1);
 }
 
+/// covers: job.termination, worker.update_job
 #[test]
 fn a_job_ends_by_termination_and_by_the_workers_word() {
     let mut workers = Workers::new();
@@ -233,6 +234,7 @@ fn a_job_ends_by_termination_and_by_the_workers_word() {
     assert_eq!(workers.pool.running(), 0);
 }
 
+/// covers: worker.register
 #[test]
 fn registrations_and_answers_without_measure_are_refused() {
     let mut workers = Workers::new();
@@ -252,6 +254,7 @@ fn registrations_and_answers_without_measure_are_refused() {
     assert!(matches!(again.as_slice(), [PoolOutput::Close(..)]));
 }
 
+/// covers: worker.ping, job.pong
 #[test]
 fn pings_are_answered_with_their_time() {
     let mut workers = Workers::new();
