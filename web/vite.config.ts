@@ -37,12 +37,16 @@ export default defineConfig({
     sourcemap: false,
     assetsInlineLimit: 0,
     chunkSizeWarningLimit: 1024,
+    // The meeting page, and the operator's page at /rooms.
+    rollupOptions: { input: ['index.html', 'rooms.html'] },
   },
   server: {
     proxy: {
       '/rtc': { target: SFU, ws: true },
       '/dev/mode': SFU,
       '/dev/token': SFU,
+      '/dev/operator': SFU,
+      '/debug': SFU,
     },
   },
 });

@@ -29,7 +29,7 @@ pub use acceptor::AcceptorStats;
 pub use clock::Clock;
 pub use driven::Driven;
 pub use engine::{CommandError, Engine, EngineConfig, EngineError, ShardNews, default_shards};
-pub use plenum_media::{Shard, ShardConfig, ShardStats, TransmitSink};
+pub use plenum_media::{Delays, Shard, ShardConfig, ShardStats, TransmitSink};
 pub use serve_until::ServeUntil;
 pub use sockets::BindError;
 pub use status::{IoStats, ShardHealth, ShardStatus};

@@ -2,9 +2,9 @@
 
 use plenum_transport::{Transport, TransportConfig};
 use plenum_types::{
-    IceCredentials, LayerTarget, ParticipantId, ReceiverParams, RemoteParams, RoomHandle,
-    SenderParams, ShardCommand, Sink, SubscriptionId, Timestamp, TrackId, TransportId,
-    TransportParams,
+    DecisionKind, IceCredentials, KeyFrameReason, LayerTarget, ParticipantId, ReceiverParams,
+    RemoteParams, RoomHandle, SenderParams, ShardCommand, Sink, Subject, SubscriptionId, Timestamp,
+    TrackId, TransportId, TransportParams,
 };
 
 use crate::{
@@ -76,10 +76,7 @@ impl Shard {
                 .get(&(room, subscription))
                 .copied()
                 .map(|key| {
-                    if let Some(known) = self.subscriptions.get_mut(key.index()) {
-                        known.target = target;
-                    }
-                    self.retarget(now, key);
+                    self.set_target(now, key, target);
                 }),
             ShardCommand::UpdateSubscription {
                 subscription,
@@ -113,6 +110,10 @@ impl Shard {
                 self.replay_data(now, room, participant, &have);
                 Some(())
             }
+            ShardCommand::Inspect {
+                query,
+                decisions_of,
+            } => self.inspect(now, room, query, decisions_of),
             ShardCommand::CloseRoom => {
                 self.close_room(room);
                 Some(())
@@ -252,7 +253,9 @@ impl Shard {
             params,
         )));
         self.track_keys.insert((room, id), key);
-        self.transports.get_mut(transport)?.tracks.push(key);
+        let entry = self.transports.get_mut(transport)?;
+        entry.tracks.push(key);
+        entry.decisions.reserve();
         self.rooms.get_mut(room.index())?.tracks.push(key);
         self.learn_section(key);
         Some(())
@@ -335,6 +338,16 @@ impl Shard {
             return;
         }
         track.muted = muted;
+        let (transport, about) = (track.transport, Subject::Track(track.id));
+        let what = if muted {
+            DecisionKind::Paused
+        } else {
+            DecisionKind::Resumed
+        };
+        self.decide(now, transport, about, what);
+        let Some(track) = self.tracks.get(key.index()) else {
+            return;
+        };
         for subscriber in track.subscribers.clone() {
             self.retarget(now, subscriber);
         }
@@ -394,6 +407,7 @@ impl Shard {
         );
         let key = SubscriptionKey::from_index(self.subscriptions.insert(subscription));
         self.subscription_keys.insert((room, id), key);
+        entry.decisions.reserve();
         entry.subscriptions.push(key);
         entry.outgoing.insert(ssrc.0, key);
         self.tracks.get_mut(track.index())?.subscribers.push(key);
@@ -447,6 +461,24 @@ impl Shard {
         }
     }
 
+    fn set_target(&mut self, now: Timestamp, key: SubscriptionKey, target: LayerTarget) {
+        let Some(known) = self.subscriptions.get_mut(key.index()) else {
+            return;
+        };
+        let before = std::mem::replace(&mut known.target, target);
+        let (transport, about) = (known.transport, Subject::Subscription(known.id));
+        let what = match (before.paused, target.paused) {
+            (false, true) => DecisionKind::Paused,
+            (true, false) => DecisionKind::Resumed,
+            _ => DecisionKind::Targeted {
+                spatial: target.spatial,
+                temporal: target.temporal,
+            },
+        };
+        self.decide(now, transport, about, what);
+        self.retarget(now, key);
+    }
+
     /// Chooses a subscription's layer anew; asks for a key frame if it needs one.
     pub(crate) fn retarget(&mut self, now: Timestamp, key: SubscriptionKey) {
         self.retarget_before(now, key, None);
@@ -472,13 +504,22 @@ impl Shard {
             // While no layer lives, what was sent before may go on.
             track.choose(subscription.target).or(subscription.wanted)
         };
+        let is_news = wanted.is_some() && wanted != subscription.wanted;
         let needs_key_frame = subscription.want(wanted);
+        let (transport, about) = (
+            subscription.transport,
+            Subject::Subscription(subscription.id),
+        );
+        if let Some(layer) = wanted.filter(|_| is_news) {
+            let spatial = track.spatial(layer);
+            self.decide(now, transport, about, DecisionKind::Chose(spatial));
+        }
         self.mark_stale(track_key);
         if needs_key_frame
             && wanted != arriving
             && let Some(layer) = wanted
         {
-            self.request_key_frame(now, track_key, layer);
+            self.request_key_frame(now, track_key, layer, KeyFrameReason::Layer);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plenum_rtp::rtcp::{Compound, Nack, ReportBlock, RtcpPacket, SenderInfo};
-use plenum_types::{Ssrc, Timestamp};
+use plenum_types::{KeyFrameReason, Ssrc, Timestamp};
 
 use crate::{
     egress::{Priority, Queued},
@@ -110,6 +110,9 @@ impl Shard {
             // Half a circle back is a report out of order.
             if expected < u32::MAX / 2 {
                 let lost = block.cumulative_lost.saturating_sub(lost).max(0);
+                if expected > 0 {
+                    subscription.loss = (lost as f32 / expected as f32).min(1.0);
+                }
                 entry
                     .link
                     .on_downlink(u64::from(expected), u64::from(lost.unsigned_abs()));
@@ -177,7 +180,8 @@ impl Shard {
             return;
         };
         if let Some(layer) = known.current.or(known.wanted) {
-            self.request_key_frame(now, known.track, layer);
+            let track = known.track;
+            self.request_key_frame(now, track, layer, KeyFrameReason::Subscriber);
         }
     }
 }

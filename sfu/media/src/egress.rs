@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use plenum_types::Timestamp;
+use plenum_types::{Queue, Timestamp};
 
 use crate::keys::SubscriptionKey;
 
@@ -25,6 +25,17 @@ pub(crate) enum Priority {
     Audio,
     Retransmission,
     Video,
+}
+
+impl Priority {
+    /// The queue of this priority, as others name it.
+    pub(crate) const fn queue(self) -> Queue {
+        match self {
+            Self::Audio => Queue::Audio,
+            Self::Retransmission => Queue::Retransmission,
+            Self::Video => Queue::Video,
+        }
+    }
 }
 
 /// See the module.
@@ -54,6 +65,11 @@ impl Egress {
             Priority::Retransmission => &mut self.retransmissions,
             Priority::Video => &mut self.video,
         }
+    }
+
+    /// Packets that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.audio.len() + self.retransmissions.len() + self.video.len()
     }
 
     /// The next packet, most urgent first.

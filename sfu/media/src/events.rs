@@ -18,6 +18,7 @@ enum Subject {
     Progress(ParticipantId),
     Quality(TransportId),
     Overflow(TransportId),
+    View,
 }
 
 fn subject(event: &ShardEvent) -> Subject {
@@ -33,6 +34,7 @@ fn subject(event: &ShardEvent) -> Subject {
         ShardEvent::Speakers(_) => Subject::Speakers,
         ShardEvent::DataProgress { participant, .. } => Subject::Progress(*participant),
         ShardEvent::LinkQuality { transport, .. } => Subject::Quality(*transport),
+        ShardEvent::View(_) => Subject::View,
         ShardEvent::DataOverflow { transport } => Subject::Overflow(*transport),
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plenum_transport::MAX_SRTP_OVERHEAD;
-use plenum_types::{NtpTime, Path, Timestamp};
+use plenum_types::{DropReason, NtpTime, Path, Subject, Timestamp};
 use smallvec::SmallVec;
 
 use crate::{
@@ -132,7 +132,7 @@ impl Shard {
             .get(key)
             .and_then(|entry| entry.transport.send_path())
         else {
-            self.drop_egress(key);
+            self.drop_egress(now, key);
             return true;
         };
         let mut run = Builder {
@@ -149,9 +149,17 @@ impl Shard {
             let fresh = now.saturating_since(queued.since) <= MAX_AGE;
             let sealed = fresh.then(|| self.seal(key, ntp, priority, queued, run.end));
             let Some(len) = sealed.flatten() else {
-                self.stats.egress_dropped += 1;
+                let why = if fresh {
+                    DropReason::Gone
+                } else {
+                    DropReason::Late
+                };
+                self.drop_queued(now, key, priority, &queued, why);
                 continue;
             };
+            if priority != Priority::Retransmission {
+                self.stats.delays.add(now.saturating_since(queued.since));
+            }
             if run.segment == 0 {
                 run.segment = len;
             } else if len > run.segment {
@@ -208,15 +216,34 @@ impl Shard {
         }
     }
 
-    fn drop_egress(&mut self, key: TransportKey) {
-        while self
+    fn drop_egress(&mut self, now: Timestamp, key: TransportKey) {
+        while let Some((priority, queued)) = self
             .transports
             .get_mut(key)
             .and_then(|entry| entry.egress.pop())
-            .is_some()
         {
-            self.stats.egress_dropped += 1;
+            self.drop_queued(now, key, priority, &queued, DropReason::NoPath);
         }
+    }
+
+    fn drop_queued(
+        &mut self,
+        now: Timestamp,
+        key: TransportKey,
+        priority: Priority,
+        queued: &Queued,
+        why: DropReason,
+    ) {
+        let about = match self.subscriptions.get_mut(queued.subscription.index()) {
+            Some(subscription) => {
+                if why == DropReason::Late {
+                    subscription.note_drop(now);
+                }
+                Subject::Subscription(subscription.id)
+            }
+            None => Subject::Transport,
+        };
+        self.note_drop(now, key, about, (priority.queue(), why));
     }
 
     /// Writes and seals a packet at `at` of the buffer; its length, or `None` if it can't be sent any more.
@@ -279,6 +306,7 @@ impl Shard {
             subscription.rtx_next += 1;
             self.stats.rtx_sent += 1;
         } else {
+            subscription.meter.add(sealed);
             subscription.packets = subscription.packets.wrapping_add(1);
             subscription.octets = subscription
                 .octets

@@ -3,7 +3,10 @@
 use plenum_rtp::{
     AbsCaptureTime, AudioLevel, Payload, RtpPacket, extensions::transport_sequence, rtx,
 };
-use plenum_types::{Codec, RtpExtension, ShardEvent, Ssrc, Timestamp};
+use plenum_types::{
+    Codec, Decision, DecisionKind, DropReason, KeyFrameReason, RtpExtension, ShardEvent, Ssrc,
+    Subject, Timestamp,
+};
 
 use crate::{
     clock::ticks_between,
@@ -145,6 +148,17 @@ impl Shard {
             self.stats.duplicates += 1;
             return;
         };
+        layer.meter.add(datagram.len());
+        if layer.key_frames.take_answered() {
+            let (about, spatial) = (Subject::Track(track.id), layer.encoding.spatial);
+            if let Some(entry) = self.transports.get_mut(transport) {
+                entry.decisions.push(Decision {
+                    at: self.wall.unix_nanos(now),
+                    about,
+                    what: DecisionKind::GotKeyFrame(spatial),
+                });
+            }
+        }
         self.stats.uplink_lost += skipped;
         if let Some(level) = elements.audio_level
             && !source.retransmission
@@ -156,7 +170,7 @@ impl Shard {
             self.on_layer_live(now, source, arriving);
         }
         if broken {
-            self.request_key_frame(now, source.track, source.layer);
+            self.request_key_frame(now, source.track, source.layer, KeyFrameReason::Loss);
         }
         match read {
             Some(read) => self.forward(source, &info, read.codec()),
@@ -180,6 +194,9 @@ impl Shard {
                 },
             );
         }
+        let (transport, about) = (track.transport, Subject::Track(track.id));
+        let spatial = track.spatial(source.layer);
+        self.decide(now, transport, about, DecisionKind::LayerLive(spatial));
         self.retarget_all(now, source.track, arriving);
     }
 
@@ -225,6 +242,7 @@ impl Shard {
             ready,
             stats,
             scratch,
+            wall,
             ..
         } = self;
         let Some(track) = tracks.get(source.track.index()) else {
@@ -269,7 +287,19 @@ impl Shard {
                     ready.push_back(subscription.transport);
                 }
             } else {
-                stats.egress_dropped += 1;
+                stats.dropped.add(priority.queue(), DropReason::Full);
+                entry.dropped += 1;
+                if entry.decisions.drop_is_news(info.arrival) {
+                    entry.decisions.push(Decision {
+                        at: wall.unix_nanos(info.arrival),
+                        about: Subject::Subscription(subscription.id),
+                        what: DecisionKind::Dropped {
+                            queue: priority.queue(),
+                            why: DropReason::Full,
+                        },
+                    });
+                }
+                subscription.note_drop(info.arrival);
                 // The rest of the frame, and what builds on it, is of no use: a key frame must follow.
                 subscription.stop();
                 scratch.begun.push(*key);
@@ -289,19 +319,51 @@ impl Shard {
                 continue;
             };
             if subscription.waits_for(source.layer) {
-                self.request_key_frame(info.arrival, source.track, source.layer);
+                self.request_key_frame(
+                    info.arrival,
+                    source.track,
+                    source.layer,
+                    KeyFrameReason::Dropped,
+                );
                 continue;
             }
+            let (room, id, transport) =
+                (subscription.room, subscription.id, subscription.transport);
             if std::mem::replace(&mut subscription.started, true) {
                 self.stats.layer_switches += 1;
             } else {
-                let (room, id) = (subscription.room, subscription.id);
                 self.events
                     .push(room, ShardEvent::SubscriptionStarted { subscription: id });
             }
+            self.note_begun(info.arrival, source, key, transport, id);
             self.catch_up(source, info.index, key);
         }
         self.scratch.begun = begun;
+    }
+
+    fn note_begun(
+        &mut self,
+        now: Timestamp,
+        source: Incoming,
+        key: SubscriptionKey,
+        transport: TransportKey,
+        id: plenum_types::SubscriptionId,
+    ) {
+        let (Some(subscription), Some(track)) = (
+            self.subscriptions.get(key.index()),
+            self.tracks.get(source.track.index()),
+        ) else {
+            return;
+        };
+        let to = track.spatial(source.layer);
+        let what = match subscription.before() {
+            Some(before) => DecisionKind::Switched {
+                from: track.spatial(before),
+                to,
+            },
+            None => DecisionKind::Began(to),
+        };
+        self.decide(now, transport, Subject::Subscription(id), what);
     }
 
     /// Packets of the frame that overtook its first one.
@@ -408,6 +470,11 @@ impl Shard {
             .and_then(|track| track.layers.get_mut(usize::from(source.layer)))
             .is_some_and(|layer| layer.set_source(ssrc));
         if replaced {
+            if let Some(track) = self.tracks.get(source.track.index()) {
+                let what = DecisionKind::SourceReplaced(track.spatial(source.layer));
+                let about = Subject::Track(track.id);
+                self.decide(now, transport, about, what);
+            }
             let subscribers = self
                 .tracks
                 .get(source.track.index())

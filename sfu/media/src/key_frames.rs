@@ -22,6 +22,9 @@ pub(crate) struct KeyFrames {
     asked: Option<Timestamp>,
     credit: u8,
     earned: Timestamp,
+    last: Option<Timestamp>,
+    /// One that was asked for came, and nobody has taken notice yet.
+    answered: bool,
 }
 
 impl Default for KeyFrames {
@@ -32,6 +35,8 @@ impl Default for KeyFrames {
             asked: None,
             credit: CREDIT,
             earned: Timestamp::ZERO,
+            last: None,
+            answered: false,
         }
     }
 }
@@ -82,8 +87,24 @@ impl KeyFrames {
     }
 
     /// One came.
-    pub(crate) fn on_key_frame(&mut self) {
-        self.awaited = false;
+    pub(crate) fn on_key_frame(&mut self, now: Timestamp) {
+        self.answered |= std::mem::take(&mut self.awaited);
+        self.last = Some(now);
+    }
+
+    /// Whether one that was asked for has come since the last call.
+    pub(crate) fn take_answered(&mut self) -> bool {
+        std::mem::take(&mut self.answered)
+    }
+
+    /// How long ago the last one came.
+    pub(crate) fn since_last(&self, now: Timestamp) -> Option<Duration> {
+        self.last.map(|last| now.saturating_since(last))
+    }
+
+    /// One was asked for and has not come.
+    pub(crate) const fn is_awaited(&self) -> bool {
+        self.awaited
     }
 }
 
@@ -108,7 +129,7 @@ mod tests {
         let asked: Vec<u64> = (0..10_000)
             .filter(|ms| {
                 if answer_at == Some(*ms) {
-                    key_frames.on_key_frame();
+                    key_frames.on_key_frame(Timestamp::from_millis(*ms));
                 }
                 let now = Timestamp::from_millis(*ms);
                 let ask = if ms % 50 == 0 {
@@ -132,7 +153,7 @@ mod tests {
         assert!(key_frames.request(Timestamp::from_millis(0)));
         assert!(!key_frames.due(Timestamp::from_millis(400)));
         assert!(key_frames.due(Timestamp::from_millis(500)));
-        key_frames.on_key_frame();
+        key_frames.on_key_frame(Timestamp::from_millis(600));
         assert!(!key_frames.due(Timestamp::from_millis(2_000)));
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     history::{History, HistoryBudget, Packet},
     key_frames::KeyFrames,
     keys::SubscriptionKey,
+    meter::Meter,
     missing::Missing,
     reception::Reception,
 };
@@ -59,6 +60,7 @@ pub(crate) struct Layer {
     pub(crate) reception: Reception,
     pub(crate) missing: Missing,
     pub(crate) key_frames: KeyFrames,
+    pub(crate) meter: Meter,
     /// Packets came lately.
     pub(crate) live: bool,
     last_packet: Timestamp,
@@ -79,6 +81,7 @@ impl Layer {
             reception: Reception::default(),
             missing: Missing::default(),
             key_frames: KeyFrames::default(),
+            meter: Meter::default(),
             live: false,
             last_packet: Timestamp::ZERO,
             last_frame: None,
@@ -152,7 +155,7 @@ impl Layer {
         if !packet.payload.is_empty() {
             self.history.insert(packet, kind, budget);
             if kind == MediaKind::Video && info.starts() {
-                self.key_frames.on_key_frame();
+                self.key_frames.on_key_frame(now);
             }
         }
         Receipt::Fresh {

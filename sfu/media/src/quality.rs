@@ -14,6 +14,7 @@ pub(crate) struct LinkMeter {
     uplink: (u64, u64),
     downlink: (u64, u64),
     due: Timestamp,
+    last: LinkQuality,
 }
 
 impl LinkMeter {
@@ -23,6 +24,7 @@ impl LinkMeter {
             uplink: (0, 0),
             downlink: (0, 0),
             due: now + INTERVAL,
+            last: LinkQuality::default(),
         }
     }
 
@@ -64,12 +66,18 @@ impl LinkMeter {
                 part as f32 / whole as f32
             }
         };
-        LinkQuality {
+        self.last = LinkQuality {
             rtt: self.rtt,
             uplink_loss: share(expected - received, expected),
             downlink_loss: share(lost, sent),
             uplink_expected,
-        }
+        };
+        self.last
+    }
+
+    /// What was measured for the last event.
+    pub(crate) const fn last(&self) -> LinkQuality {
+        self.last
     }
 }
 

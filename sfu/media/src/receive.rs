@@ -3,7 +3,7 @@
 use plenum_transport::{
     DatagramKind, MAX_TRANSMIT, StunOutcome, TransportEvent, classify, ufrag_of,
 };
-use plenum_types::{Path, ShardEvent, Timestamp, TransportState};
+use plenum_types::{DecisionKind, Path, ShardEvent, Subject, Timestamp, TransportState};
 
 use crate::{keys::TransportKey, shard::Shard};
 
@@ -97,19 +97,29 @@ impl Shard {
         let (room, id) = (entry.room_handle, entry.id);
         let state = match event {
             TransportEvent::Connected { srtp, dtls } => {
+                if entry.negotiated.replace((srtp, dtls)).is_none() {
+                    self.stats.handshakes.add(srtp, dtls);
+                }
                 if !std::mem::replace(&mut entry.connected, true) {
                     self.open_subscriptions(now, key);
                 }
+                self.decide(now, key, Subject::Transport, DecisionKind::Connected);
                 TransportState::Connected { srtp, dtls }
             }
-            TransportEvent::Disconnected => TransportState::Disconnected,
+            TransportEvent::Disconnected => {
+                self.decide(now, key, Subject::Transport, DecisionKind::Disconnected);
+                TransportState::Disconnected
+            }
             TransportEvent::Failed(cause) => {
                 self.silence(key);
+                self.decide(now, key, Subject::Transport, DecisionKind::Failed(cause));
                 TransportState::Failed(cause)
             }
             TransportEvent::PathAdded(path) => return self.transports.add_path(key, path),
             TransportEvent::PathRemoved(path) => return self.transports.remove_path(key, path),
-            TransportEvent::PathChanged(_) => return,
+            TransportEvent::PathChanged(_) => {
+                return self.decide(now, key, Subject::Transport, DecisionKind::PathChanged);
+            }
             TransportEvent::UfragRetired(ufrag) => {
                 return self.transports.remove_ufrag(key, &ufrag);
             }

@@ -62,6 +62,11 @@ impl Reception {
         )
     }
 
+    /// Expected and received since the first packet.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.expected(), self.received)
+    }
+
     /// The block of the next report; `None` before the first packet.
     pub(crate) fn report(&mut self, ssrc: Ssrc, now: Timestamp) -> Option<ReportBlock> {
         self.first?;

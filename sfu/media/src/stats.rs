@@ -1,5 +1,7 @@
 //! What a Shard counts. Plain integers: the thread that owns it publishes a copy now and then.
 
+use crate::counts::{Delays, Drops, Handshakes};
+
 /// Counters since the start of the Shard, and a few gauges.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShardStats {
@@ -45,8 +47,8 @@ pub struct ShardStats {
     pub key_frame_requests_received: u64,
     /// Layer switches of subscriptions.
     pub layer_switches: u64,
-    /// Packets dropped since a subscriber's queue was full or too old.
-    pub egress_dropped: u64,
+    /// Packets dropped in queues to subscribers.
+    pub dropped: Drops,
     /// Datagrams dropped since the socket stayed full.
     pub blocked_dropped: u64,
     /// Commands about unknown ids, or above a bound.
@@ -57,6 +59,10 @@ pub struct ShardStats {
     pub data_refused: u64,
     /// Of those, messages above their sender's rate to receivers for whom much waits.
     pub data_over_rate: u64,
+    /// Transports that connected, by what was negotiated.
+    pub handshakes: Handshakes,
+    /// From the arrival of packets until they were sent; retransmissions are not among them.
+    pub delays: Delays,
     /// Bytes that histories hold now.
     pub history_bytes: usize,
     /// Transports now.

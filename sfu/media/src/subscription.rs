@@ -13,6 +13,7 @@ use plenum_types::{
 use crate::{
     history::PacketInfo,
     keys::{TrackKey, TransportKey},
+    meter::Meter,
     sender::SenderLayout,
 };
 
@@ -120,6 +121,12 @@ pub(crate) struct Subscription {
     pub(crate) clock: Option<(NtpTime, u32)>,
     /// Sequence of the last report's number and its loss, for the link's quality.
     pub(crate) reported: Option<(u32, i32)>,
+    /// Share of packets that the client missed, by its last two reports.
+    pub(crate) loss: f32,
+    pub(crate) meter: Meter,
+    /// Packets that were dropped before they were sent, and when the last one was.
+    pub(crate) dropped: u64,
+    pub(crate) dropped_at: Option<Timestamp>,
 }
 
 impl Subscription {
@@ -175,6 +182,10 @@ impl Subscription {
             acknowledged: false,
             clock: None,
             reported: None,
+            loss: 0.0,
+            meter: Meter::default(),
+            dropped: 0,
+            dropped_at: None,
             params,
         }
     }
@@ -241,6 +252,12 @@ impl Subscription {
         if let Some(layer) = self.current.take() {
             self.previous = Some(layer);
         }
+    }
+
+    /// A packet of it was dropped since more is to be sent than the way to the client takes.
+    pub(crate) const fn note_drop(&mut self, now: Timestamp) {
+        self.dropped += 1;
+        self.dropped_at = Some(now);
     }
 
     /// Another source took a layer's place: its timestamps are not those of the one before.
@@ -487,6 +504,11 @@ impl Subscription {
         }
         *answer = (out, now);
         true
+    }
+
+    /// The layer that was sent before the current one.
+    pub(crate) const fn before(&self) -> Option<u8> {
+        self.previous
     }
 
     /// The newest segment, if something was sent.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use plenum_rtp::rtcp::{MAX_BLOCKS, RtcpWriter, SenderInfo};
 use plenum_transport::MAX_SRTCP_OVERHEAD;
-use plenum_types::{MediaKind, ShardEvent, Ssrc, Timestamp};
+use plenum_types::{
+    Decision, DecisionKind, KeyFrameReason, MediaKind, ShardEvent, Ssrc, Subject, Timestamp,
+};
 
 use crate::{
     clock::ticks_between,
@@ -79,7 +81,7 @@ impl Shard {
                     });
                 }
                 if key_frame {
-                    self.send_pli(transport, ssrc);
+                    self.ask_key_frame(now, key, place as u8, KeyFrameReason::Repeated);
                 }
             }
             self.scratch.sequences = sequences;
@@ -92,7 +94,7 @@ impl Shard {
             return;
         };
         let horizon = track.silence_horizon(now);
-        let (id, muted) = (track.id, track.muted);
+        let (id, muted, transport) = (track.id, track.muted, track.transport);
         let room = self.rooms.get(track.room.index()).map(|room| room.handle);
         let mut changed = false;
         for layer in &mut track.layers {
@@ -101,6 +103,13 @@ impl Shard {
             }
             changed = true;
             let spatial = layer.encoding.spatial;
+            if let Some(entry) = self.transports.get_mut(transport) {
+                entry.decisions.push(Decision {
+                    at: self.wall.unix_nanos(now),
+                    about: Subject::Track(id),
+                    what: DecisionKind::LayerSilent(spatial),
+                });
+            }
             if let Some(room) = room.filter(|_| !muted) {
                 self.events
                     .push(room, ShardEvent::LayerSilent { track: id, spatial });
@@ -112,24 +121,46 @@ impl Shard {
     }
 
     /// Needs a key frame of a layer: asks for it, unless that was done a moment ago.
-    pub(crate) fn request_key_frame(&mut self, now: Timestamp, key: TrackKey, layer: u8) {
+    pub(crate) fn request_key_frame(
+        &mut self,
+        now: Timestamp,
+        key: TrackKey,
+        layer: u8,
+        why: KeyFrameReason,
+    ) {
         let Some(track) = self.tracks.get_mut(key.index()) else {
             return;
         };
         if track.kind() == MediaKind::Audio || track.muted {
             return;
         }
-        let transport = track.transport;
-        let Some(ssrc) = track.ssrc(layer) else {
+        if track.ssrc(layer).is_some()
+            && track
+                .layers
+                .get_mut(usize::from(layer))
+                .is_some_and(|layer| layer.key_frames.request(now))
+        {
+            self.ask_key_frame(now, key, layer, why);
+        }
+    }
+
+    fn ask_key_frame(&mut self, now: Timestamp, key: TrackKey, layer: u8, why: KeyFrameReason) {
+        let Some((track, ssrc)) = self
+            .tracks
+            .get(key.index())
+            .and_then(|track| Some((track, track.ssrc(layer)?)))
+        else {
             return;
         };
-        if track
-            .layers
-            .get_mut(usize::from(layer))
-            .is_some_and(|layer| layer.key_frames.request(now))
-        {
-            self.send_pli(transport, ssrc);
-        }
+        let (transport, about) = (track.transport, Subject::Track(track.id));
+        let layer = track.spatial(layer);
+        self.decide(
+            now,
+            transport,
+            about,
+            DecisionKind::AskedKeyFrame { layer, why },
+        );
+        self.send_pli(transport, ssrc);
     }
 
     fn send_pli(&mut self, transport: TransportKey, ssrc: Ssrc) {
@@ -225,6 +256,7 @@ impl Shard {
                 if let Some(rtt) = layer.missing.take_rtt() {
                     entry.link.on_rtt(rtt);
                 }
+                layer.meter.look(now);
                 let (expected, received) = layer.reception.rate_interval();
                 entry.link.on_uplink(expected, received);
                 if let Some(ssrc) = layer.ssrc.filter(|_| layer.live) {
@@ -255,6 +287,9 @@ impl Shard {
             .copied()
         {
             place += 1;
+            if let Some(known) = self.subscriptions.get_mut(subscription.index()) {
+                known.meter.look(now);
+            }
             self.remind_of_key_frame(now, subscription);
             reports.extend(self.sender_info(subscription, ours));
         }
@@ -279,7 +314,7 @@ impl Shard {
             && subscription.waits_for(layer)
         {
             let track = subscription.track;
-            self.request_key_frame(now, track, layer);
+            self.request_key_frame(now, track, layer, KeyFrameReason::Repeated);
         }
     }
 

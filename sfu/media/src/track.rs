@@ -143,6 +143,13 @@ impl Track {
         below.or(lowest).map(|(_, place)| place)
     }
 
+    /// The spatial layer at a place.
+    pub(crate) fn spatial(&self, place: u8) -> u8 {
+        self.layers
+            .get(usize::from(place))
+            .map_or(place, |layer| layer.encoding.spatial)
+    }
+
     /// When its last packet came.
     pub(crate) fn last_packet(&self) -> Timestamp {
         self.layers

@@ -4,11 +4,14 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 
 use hashbrown::HashMap;
 use plenum_transport::Transport;
-use plenum_types::{ParticipantId, Path, RoomHandle, RtpExtension, Timestamp, TransportId};
+use plenum_types::{
+    DtlsVersion, ParticipantId, Path, RoomHandle, RtpExtension, SrtpProfile, Timestamp, TransportId,
+};
 use slab::Slab;
 
 use crate::{
     arrivals::Arrivals,
+    decisions::Decisions,
     egress::Egress,
     keys::{RoomKey, SubscriptionKey, TrackKey, TransportKey},
     quality::LinkMeter,
@@ -84,6 +87,11 @@ pub(crate) struct TransportEntry {
     pub(crate) transport_sequence: u16,
     pub(crate) next_report: Timestamp,
     pub(crate) link: LinkMeter,
+    /// What the handshake brought.
+    pub(crate) negotiated: Option<(SrtpProfile, DtlsVersion)>,
+    pub(crate) decisions: Decisions,
+    /// Packets that were dropped before they were sent.
+    pub(crate) dropped: u64,
 }
 
 impl TransportEntry {
@@ -148,6 +156,9 @@ impl Transports {
             transport_sequence: 0,
             next_report: now,
             link: LinkMeter::new(now),
+            negotiated: None,
+            decisions: Decisions::default(),
+            dropped: 0,
         }));
         self.by_id.insert((room.0, id), key);
         key

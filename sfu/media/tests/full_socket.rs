@@ -78,7 +78,7 @@ fn a_full_queue_drops_whole_frames_and_asks_for_a_key_frame() {
         }
     }
     call.settle();
-    assert!(call.shard.stats().egress_dropped > 0);
+    assert!(call.shard.stats().dropped.total() > 0);
     assert_eq!(call.take_plis(alice), [Ssrc(1_000)]);
     let got = call.take(bob, ssrc);
     assert!(got.len() < 1_200);

@@ -3,7 +3,7 @@
 use livekit_protocol as proto;
 use plenum_types::{ParticipantIdentity, TrackSid};
 
-use crate::RoomSettings;
+use crate::{RoomSettings, RoomView};
 
 /// Names a call until it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +39,12 @@ pub enum ApiRequest {
     SendData(proto::SendDataRequest),
     /// Answer: `Room`.
     UpdateRoomMetadata(String),
+    /// Everything there is to see, with the decisions about one participant's media, or of as many as fit. Answer: `View`, after
+    /// the Shards have answered.
+    Inspect {
+        /// Whose decisions; one that is not there has none.
+        decisions_of: Option<ParticipantIdentity>,
+    },
     /// All leave with ROOM_DELETED and the room ends. Answer: `Done`.
     DeleteRoom,
 }
@@ -54,6 +60,8 @@ pub enum ApiResponse {
     Participant(Box<proto::ParticipantInfo>),
     /// One track.
     Track(Box<proto::TrackInfo>),
+    /// The room as people see it who look for a fault.
+    View(Box<RoomView>),
     /// It is done.
     Done,
 }

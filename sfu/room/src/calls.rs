@@ -45,6 +45,9 @@ impl Room {
             });
             return self.end(EndReason::Deleted);
         }
+        if let ApiRequest::Inspect { decisions_of } = request {
+            return self.inspect(call, decisions_of);
+        }
         let result = self.answer_call(request);
         if std::mem::take(&mut self.snapshot_dirty) {
             self.push(RoomOutput::SnapshotChanged { before_next: true });
@@ -102,7 +105,8 @@ impl Room {
                 metadata,
                 ..self.config.settings.clone()
             }),
-            ApiRequest::DeleteRoom => Ok(ApiResponse::Done),
+            // Answered before.
+            ApiRequest::DeleteRoom | ApiRequest::Inspect { .. } => Ok(ApiResponse::Done),
         }
     }
 

@@ -6,13 +6,15 @@
 use std::time::Duration;
 
 use livekit_protocol::{self as proto, VideoQuality, signal_response::Message};
-use plenum_types::{Codec, MediaKind, ParticipantId, TrackId};
+use plenum_types::{Codec, MediaKind, ParticipantId, Timestamp, TrackId};
 
 use crate::{Room, publish::Track, subscribe::Subscription, timers::TimerKind};
 
 /// Less is wanted: told after this, as the reference does. The first update comes as late too, wanted or not, which is
 /// within the 10 s that clients may wait for it.
 const LESS_AFTER: Duration = Duration::from_secs(5);
+/// An encoder that was told to go on starts within this; silent for longer, it is silent for another reason.
+const RESUMES_WITHIN: Duration = Duration::from_secs(5);
 
 /// The highest quality that anyone wants of a codec; `None`: nobody wants it. For sound there is only one.
 type Demand = Option<u8>;
@@ -27,12 +29,30 @@ pub(crate) struct Dynacast {
     told: Option<Votes>,
     /// As it was counted last.
     counted: Votes,
+    /// When it was told to go on after it had rested.
+    resumed: Option<Timestamp>,
 }
 
 /// What a publisher that was told nothing sends.
 const EVERYTHING: Demand = Some(VideoQuality::High as u8);
 
 impl Dynacast {
+    /// What the publisher was told last, by codec.
+    pub(crate) fn told(&self) -> &[(Codec, Demand)] {
+        self.told.as_deref().unwrap_or_default()
+    }
+
+    /// The publisher rests since nobody wants the track, or has just been told to go on.
+    pub(crate) fn rests(&self, now: Timestamp) -> bool {
+        let off = self
+            .told
+            .as_ref()
+            .is_some_and(|told| told.iter().all(|(_, demand)| demand.is_none()));
+        off || self
+            .resumed
+            .is_some_and(|at| now.saturating_since(at) < RESUMES_WITHIN)
+    }
+
     fn believed(&self, codec: Codec, place: usize) -> Demand {
         match &self.told {
             None if place == 0 => EVERYTHING,
@@ -155,9 +175,19 @@ impl Room {
     }
 
     fn tell_demand(&mut self, id: TrackId, votes: Votes) {
+        let now = self.now;
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
         };
+        let wanted = votes.iter().any(|(_, demand)| demand.is_some());
+        let rested = track
+            .dynacast
+            .told
+            .as_ref()
+            .is_some_and(|told| told.iter().all(|(_, demand)| demand.is_none()));
+        if wanted && rested {
+            track.dynacast.resumed = Some(now);
+        }
         let message = match track.kind {
             MediaKind::Video => video_update(track, &votes),
             MediaKind::Audio => audio_update(track, &votes),
@@ -168,21 +198,12 @@ impl Room {
     }
 }
 
-/// `video/VP8` is `vp8` here.
-fn name(codec: Codec) -> String {
-    codec
-        .mime()
-        .split_once('/')
-        .map_or(codec.mime(), |(_, name)| name)
-        .to_ascii_lowercase()
-}
-
 #[allow(deprecated)] // `subscribed_qualities`: old clients read that of the first codec
 fn video_update(track: &Track, votes: &Votes) -> Message {
     let subscribed_codecs: Vec<_> = votes
         .iter()
         .map(|(codec, most)| proto::SubscribedCodec {
-            codec: name(*codec),
+            codec: codec.name().to_owned(),
             qualities: [VideoQuality::Low, VideoQuality::Medium, VideoQuality::High]
                 .into_iter()
                 .map(|quality| proto::SubscribedQuality {
@@ -208,7 +229,7 @@ fn audio_update(track: &Track, votes: &Votes) -> Message {
         subscribed_audio_codecs: votes
             .iter()
             .map(|(codec, most)| proto::SubscribedAudioCodec {
-                codec: name(*codec),
+                codec: codec.name().to_owned(),
                 enabled: most.is_some(),
             })
             .collect(),

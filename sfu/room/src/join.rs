@@ -189,6 +189,8 @@ impl Room {
                 shard: join.shard,
                 candidates: join.candidates.clone(),
                 joined_at_unix_ms: self.unix_ms(),
+                joined: self.now,
+                has_media: self.tracks.is_empty() || !join.settings.auto_subscribe,
                 version: 0,
                 pace: Pace::new(PARTICIPANT_RATE, self.now),
                 was_active: false,
@@ -228,6 +230,14 @@ impl Room {
             self.snapshot_dirty = true;
         }
         self.was_joined |= keeps_open;
+        if let Some(participant) = self.participants.get(&id) {
+            tracing::info!(
+                participant = %participant.identity(),
+                participant_sid = %participant.sid,
+                shard = %participant.shard,
+                "participant joined"
+            );
+        }
         id
     }
 

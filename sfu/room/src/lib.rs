@@ -12,6 +12,7 @@ pub mod api;
 pub mod config;
 pub mod grants;
 pub mod input;
+pub mod inspect;
 pub mod output;
 pub mod room;
 pub mod snapshot;
@@ -48,6 +49,7 @@ pub use grants::{Grants, ParticipantKind, Permissions};
 pub use input::{
     ConnectionId, ConnectionSettings, EndReason, Join, JoinRefusal, Resume, RoomInput, SessionMode,
 };
-pub use output::{RoomOutput, SignalMessage};
+pub use inspect::{RoomView, Stall};
+pub use output::{JoinStep, RoomOutput, SignalMessage};
 pub use room::{Room, RoomStats};
 pub use snapshot::{RoomSnapshot, SnapshotError};

@@ -240,8 +240,8 @@ impl Room {
     fn negotiation_failed(&mut self, id: ParticipantId, why: &str) {
         if let Some(participant) = self.participants.get(&id) {
             tracing::warn!(
-                room = %self.config.sid,
-                participant = %participant.sid,
+                participant = %participant.identity(),
+                participant_sid = %participant.sid,
                 "negotiation failed: {why}"
             );
         }

@@ -1,6 +1,7 @@
 //! What a room wants done.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use livekit_protocol as proto;
@@ -74,6 +75,13 @@ pub enum RoomOutput {
         /// Who.
         identity: ParticipantIdentity,
     },
+    /// A join got this far.
+    JoinStep {
+        /// How far.
+        step: JoinStep,
+        /// Since it began.
+        after: Duration,
+    },
     /// A participant is gone.
     ParticipantLeft {
         /// Its session.
@@ -87,6 +95,15 @@ pub enum RoomOutput {
     },
     /// The room is over: drop it. Nothing follows.
     Ended(EndReason),
+}
+
+/// How far a join has got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinStep {
+    /// Its media path works.
+    Connected,
+    /// A first packet of a track that was there was sent to it.
+    FirstMedia,
 }
 
 /// A message to clients, encoded at most once however many get it.

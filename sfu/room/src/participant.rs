@@ -199,6 +199,9 @@ pub(crate) struct Participant {
     pub(crate) shard: ShardId,
     pub(crate) candidates: Vec<Candidate>,
     pub(crate) joined_at_unix_ms: i64,
+    pub(crate) joined: Timestamp,
+    /// It has got others' media, or joined where there was none.
+    pub(crate) has_media: bool,
     /// Of its `ParticipantInfo`.
     pub(crate) version: u32,
     /// Of its updates to others.

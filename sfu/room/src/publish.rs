@@ -419,6 +419,15 @@ impl Room {
             },
         );
         self.track_by_sid.insert(sid.clone(), track);
+        if let Some(participant) = self.participants.get(&id) {
+            tracing::debug!(
+                participant = %participant.identity(),
+                participant_sid = %participant.sid,
+                track = %sid,
+                codec = codec.name(),
+                "track published"
+            );
+        }
         self.demand_changed(track);
         self.command(
             shard,
@@ -493,6 +502,12 @@ impl Room {
         self.timers.clear(TimerKind::Demand(track));
         if let Some(participant) = self.participants.get_mut(&publisher) {
             participant.tracks.retain(|_, other| *other != track);
+            tracing::debug!(
+                participant = %participant.identity(),
+                participant_sid = %participant.sid,
+                track = %published.sid,
+                "track unpublished"
+            );
             let shard = participant.shard;
             self.command(shard, ShardCommand::RemoveTrack { track });
         }

@@ -55,6 +55,11 @@ impl Room {
         let Some(participant) = self.participants.get_mut(&id) else {
             return ResumeFault::None;
         };
+        tracing::info!(
+            participant = %participant.identity(),
+            participant_sid = %participant.sid,
+            "participant resumed"
+        );
         let old = participant.connection();
         if old.is_some() {
             participant.away_since = now;

@@ -15,6 +15,7 @@ use crate::{
     ConnectionId, EndReason, JoinRefusal, RoomConfig, RoomInput, RoomOutput, SignalMessage,
     candidates::Wishes,
     data::Nonces,
+    inspect::Inspection,
     pace::Pace,
     participant::Participant,
     publish::Track,
@@ -62,6 +63,8 @@ pub struct Room {
     pub(crate) data_version: u64,
     pub(crate) data_dirty: bool,
     pub(crate) nonces: Nonces,
+    /// Who looks at the room, the first of them now.
+    pub(crate) inspections: VecDeque<Inspection>,
     pub(crate) speaking: BTreeMap<ParticipantId, Speaker>,
     /// Tracks whose demand is to be counted anew.
     pub(crate) demand_dirty: BTreeSet<TrackId>,
@@ -121,6 +124,7 @@ impl Room {
             data_version: 0,
             data_dirty: false,
             nonces: Nonces::default(),
+            inspections: VecDeque::new(),
             speaking: BTreeMap::new(),
             demand_dirty: BTreeSet::new(),
             gathered: VecDeque::new(),
@@ -347,6 +351,7 @@ impl Room {
                 TimerKind::RoomUpdate => self.send_room_update(),
                 TimerKind::Updates => self.send_gathered(),
                 TimerKind::Quality => self.judge_quality(),
+                TimerKind::Inspection => self.finish_inspection(),
                 TimerKind::Join(id) => self.join_failed(id),
                 TimerKind::Away(id) => self.away_for_too_long(id),
                 TimerKind::Lost(id) => self.lost_for_too_long(id),

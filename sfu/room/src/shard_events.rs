@@ -3,7 +3,7 @@
 use livekit_protocol::DisconnectReason;
 use plenum_types::{FailureCause, ShardEvent, ShardId, TransportId, TransportState};
 
-use crate::{Room, RoomOutput, participant::Phase, timers::TimerKind};
+use crate::{JoinStep, Room, RoomOutput, participant::Phase, timers::TimerKind};
 
 impl Room {
     pub(crate) fn shard_event(&mut self, shard: ShardId, event: ShardEvent) {
@@ -40,6 +40,7 @@ impl Room {
                     participant.link.insert(transport, quality);
                 }
             }
+            ShardEvent::View(view) => self.shard_view(shard, *view),
             ShardEvent::DataOverflow { transport } => {
                 if self.is_on(transport, shard)
                     && let Some(&id) = self.by_transport.get(&transport)
@@ -74,10 +75,15 @@ impl Room {
         {
             participant.phase = Phase::Active(connection);
             participant.was_active = true;
+            let after = self.now.saturating_since(participant.joined);
             let sid = participant.sid.clone();
             let identity = participant.identity().clone();
             self.timers.clear(TimerKind::Join(id));
             self.participant_changed(id);
+            self.push(RoomOutput::JoinStep {
+                step: JoinStep::Connected,
+                after,
+            });
             self.push(RoomOutput::ParticipantActive { sid, identity });
         }
     }
@@ -89,8 +95,8 @@ impl Room {
         };
         if let Some(participant) = self.participants.get(&id) {
             tracing::info!(
-                room = %self.config.sid,
-                participant = %participant.sid,
+                participant = %participant.identity(),
+                participant_sid = %participant.sid,
                 ?cause,
                 "transport failed"
             );

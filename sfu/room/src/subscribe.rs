@@ -13,7 +13,9 @@ use plenum_types::{
     SubscriptionId, TrackId, TrackSid,
 };
 
-use crate::{Room, client, participant::Peer, settings::target, timers::TimerKind};
+use crate::{
+    JoinStep, Room, RoomOutput, client, participant::Peer, settings::target, timers::TimerKind,
+};
 
 /// A track that a client asked for and that isn't there after this time is reported.
 const UNKNOWN_REPORTED: Duration = Duration::from_secs(15);
@@ -151,8 +153,8 @@ impl Room {
         };
         if let Err(error) = participant.peer.bind(outgoing) {
             tracing::warn!(
-                room = %self.config.sid,
-                participant = %participant.sid,
+                participant = %participant.identity(),
+                participant_sid = %participant.sid,
                 track = %published.sid,
                 "subscription not possible: {error}"
             );
@@ -385,11 +387,20 @@ impl Room {
         let Some(subscription) = self.subscriptions.get(&id) else {
             return;
         };
-        let Some(track) = self.tracks.get(&subscription.track) else {
-            return;
-        };
-        if track.kind == MediaKind::Audio {
-            let (to, publisher) = (subscription.subscriber, track.publisher);
+        let (to, track) = (subscription.subscriber, subscription.track);
+        if let Some(participant) = self.participants.get_mut(&to)
+            && !std::mem::replace(&mut participant.has_media, true)
+        {
+            let after = self.now.saturating_since(participant.joined);
+            self.push(RoomOutput::JoinStep {
+                step: JoinStep::FirstMedia,
+                after,
+            });
+        }
+        if let Some(track) = self.tracks.get(&track)
+            && track.kind == MediaKind::Audio
+        {
+            let publisher = track.publisher;
             self.tell_speaker(to, publisher);
         }
     }

@@ -15,6 +15,8 @@ pub(crate) enum TimerKind {
     Updates,
     /// Connection quality is judged.
     Quality,
+    /// Shards have not shown in time what they see.
+    Inspection,
     /// The participant's media path is not up in time.
     Join(ParticipantId),
     /// The participant's signal connection did not come back.

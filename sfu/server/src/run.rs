@@ -187,7 +187,7 @@ impl Server {
             .transpose()
             .context("the internal port can't be served")?;
         runtime.spawn(cluster::follow(cluster.clone(), events));
-        let exposition = Exposition::new(&metrics, cluster.clone(), engine.clone());
+        let exposition = Exposition::new(&metrics, cluster.clone(), engine.clone(), clock);
         if !config.rtc.wait_for_addresses {
             member.addresses_are_set();
             member.set_state(MemberState::Serving);

@@ -125,6 +125,13 @@ pub enum ShardCommand {
         /// Publisher and the last sequence that the participant has of it.
         have: Vec<(ParticipantSid, u32)>,
     },
+    /// Shows what there is of the room, by one `ShardEvent::View`.
+    Inspect {
+        /// Comes back with the view.
+        query: u64,
+        /// Whose decisions are shown; `None`: of as many Transports as fit.
+        decisions_of: Option<ParticipantId>,
+    },
     /// The room is gone: ends all that is left of it.
     CloseRoom,
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::{
-    DataChannel, DtlsVersion, ParticipantId, RoomHandle, ShardId, SrtpProfile, SubscriptionId,
-    TrackId, TransportId,
+    DataChannel, DtlsVersion, ParticipantId, RoomHandle, ShardId, ShardView, SrtpProfile,
+    SubscriptionId, TrackId, TransportId,
 };
 
 /// An event with the room it belongs to.
@@ -71,6 +71,8 @@ pub enum ShardEvent {
         /// Measured since the last event.
         quality: LinkQuality,
     },
+    /// What there is of the room, as it was asked for (coalesced: of several that wait, the newest).
+    View(Box<ShardView>),
     /// The client does not take its reliable data: the participant must reconnect. Said once per Transport.
     DataOverflow {
         /// Whose channels are full.

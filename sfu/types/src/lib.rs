@@ -13,6 +13,7 @@ pub mod ice;
 pub mod ids;
 pub mod media;
 pub mod time;
+pub mod view;
 
 pub use command::{
     EncodingParams, LayerTarget, ReceiverCodec, ReceiverParams, RemoteParams, RoomToShard,
@@ -30,3 +31,7 @@ pub use media::{
     RtpExtension, SrtpProfile, Ssrc,
 };
 pub use time::{NtpTime, Timestamp, WallClock};
+pub use view::{
+    Decision, DecisionKind, DropReason, KeyFrameReason, LayerView, Queue, Rate, ShardView, Subject,
+    SubscriptionView, TrackView, TransportView,
+};

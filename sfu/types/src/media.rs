@@ -248,6 +248,13 @@ pub enum SrtpProfile {
 }
 
 impl SrtpProfile {
+    /// All of them, in order of their discriminants.
+    pub const ALL: [Self; 3] = [
+        Self::AeadAes256Gcm,
+        Self::AeadAes128Gcm,
+        Self::Aes128CmHmacSha1_80,
+    ];
+
     /// Name in logs and metric labels.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -266,6 +273,20 @@ pub enum DtlsVersion {
     V1_2,
     /// RFC 9147.
     V1_3,
+}
+
+impl DtlsVersion {
+    /// All of them, in order of their discriminants.
+    pub const ALL: [Self; 2] = [Self::V1_2, Self::V1_3];
+
+    /// Name in logs and metric labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::V1_2 => "1.2",
+            Self::V1_3 => "1.3",
+        }
+    }
 }
 
 /// Our side of the DTLS handshake (`a=setup`, RFC 5763).

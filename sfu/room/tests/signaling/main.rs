@@ -10,6 +10,7 @@ mod dual;
 mod dynacast;
 mod ending;
 mod hostile;
+mod inspecting;
 mod joining;
 mod publishing;
 mod resuming;

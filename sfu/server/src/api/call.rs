@@ -391,7 +391,8 @@ impl Call {
             ApiResponse::Track(track) => Answer::Track(Box::new(proto::MuteRoomTrackResponse {
                 track: Some(*track),
             })),
-            ApiResponse::Done => Answer::Empty,
+            // No call of this service looks at a room.
+            ApiResponse::Done | ApiResponse::View(_) => Answer::Empty,
         }))
     }
 }

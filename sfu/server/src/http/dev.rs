@@ -58,6 +58,27 @@ pub(super) async fn token(
     }
 }
 
+/// `GET /dev/operator`: a token for the page `/rooms`.
+pub(super) async fn operator(service: Data<Service>) -> HttpResponse {
+    let Some(key) = service.keys.first().filter(|_| service.dev) else {
+        return HttpResponse::NotFound().finish();
+    };
+    let now = service.clock.wall().unix_nanos(service.clock.now()) / 1_000_000_000;
+    let claims = Claims {
+        iss: key.to_owned(),
+        exp: now + TTL.as_secs(),
+        video: VideoGrant {
+            room_list: true,
+            ..VideoGrant::default()
+        },
+        ..Claims::default()
+    };
+    match service.keys.sign(&claims) {
+        Ok(token) => HttpResponse::Ok().json(json!({"token": token})),
+        Err(_) => HttpResponse::InternalServerError().finish(),
+    }
+}
+
 /// `GET /dev/mode`: the page asks whether it can get a token here.
 pub(super) async fn mode(service: Data<Service>) -> HttpResponse {
     if service.dev {

@@ -50,6 +50,15 @@ pub(super) async fn root(request: HttpRequest, service: Data<Service>) -> HttpRe
         .body("OK")
 }
 
+/// `GET /rooms`: the operator's page.
+pub(super) async fn rooms() -> HttpResponse {
+    file("rooms.html").unwrap_or_else(|| {
+        HttpResponse::Ok()
+            .content_type("text/html; charset=utf-8")
+            .body(NO_PAGE)
+    })
+}
+
 /// `HEAD /`: clients ask it to learn whether they are online.
 pub(super) async fn ready(service: Data<Service>) -> HttpResponse {
     if is_ready(&service) {

@@ -3,6 +3,7 @@
 
 pub mod admin;
 mod cors;
+mod debug;
 mod dev;
 mod front;
 mod health;
@@ -100,6 +101,7 @@ fn public_routes(app: &mut web::ServiceConfig) {
         .route("/health/ready", web::get().to(health::ready))
         .route("/dev/token", web::get().to(dev::token))
         .route("/dev/mode", web::get().to(dev::mode))
+        .route("/dev/operator", web::get().to(dev::operator))
         .route("/twirp/{service}/{method}", web::post().to(api::twirp))
         .route("/twirp/{rest:.*}", web::to(api::no_route))
         .default_service(web::to(front::other));
@@ -109,5 +111,7 @@ fn public_routes(app: &mut web::ServiceConfig) {
 fn admin_routes(app: &mut web::ServiceConfig) {
     app.route("/health", web::get().to(health::all))
         .route("/health/info", web::get().to(health::info))
-        .route("/metrics", web::get().to(health::metrics));
+        .route("/metrics", web::get().to(health::metrics))
+        .route("/rooms", web::get().to(front::rooms))
+        .configure(debug::routes);
 }

@@ -6,6 +6,8 @@ use actix_web::{
     web::{self, Data, Payload},
 };
 
+use tracing::Instrument as _;
+
 use super::{Service, refusal};
 use crate::signal::{JoinContext, JoinError, SignalVersion, socket};
 
@@ -53,11 +55,16 @@ pub(super) async fn handle(
         },
         Endpoint::Signal(_) if !is_upgrade(&request) => HttpResponse::NotFound().finish(),
         Endpoint::Signal(version) => {
+            let asked = service.clock.now();
             let response = match signal(version, &request, payload, service.clone()).await {
                 Ok(response) => response,
                 Err(error) => refusal::response(&error),
             };
             service.metrics.join_answered(response.status().as_u16());
+            if response.status() == actix_web::http::StatusCode::SWITCHING_PROTOCOLS {
+                let after = service.clock.now().saturating_since(asked);
+                service.metrics.join_durations.answered(after);
+            }
             response
         }
     }
@@ -124,16 +131,21 @@ async fn signal(
     if !service.member.takes_clients() {
         return Err(not_serving());
     }
+    // Whoever follows a room or a participant in the log finds what its socket did.
+    let span =
+        tracing::info_span!("socket", room = %context.room, participant = %context.claims.sub);
     let connection = service.cluster.connect(context, may_create).await?;
     let (response, session, stream) = actix_ws::handle(request, payload)
         .map_err(|error| JoinError::Malformed(format!("not a WebSocket handshake: {error}")))?;
     // The socket stays on this HTTP worker; the room runs elsewhere.
-    actix_web::rt::spawn(async move {
+    let served = async move {
         service.metrics.sockets.inc();
         let end = socket::serve(session, stream, connection, service.clock).await;
+        tracing::debug!(end = end.label(), "socket ended");
         service.metrics.sockets.dec();
         service.metrics.socket_ended(end);
-    });
+    };
+    actix_web::rt::spawn(served.instrument(span));
     Ok(response)
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use plenum_cluster::{detector::Health, membership::DirectoryHealth};
-use plenum_engine::{Engine, ShardHealth, ShardStatus};
+use plenum_engine::{Clock, Engine, ShardHealth, ShardStatus};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text},
@@ -11,7 +11,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Metrics;
+use super::{Metrics, media::Media, process::Process};
 use crate::cluster::Cluster;
 
 /// All metrics of this member.
@@ -22,9 +22,18 @@ pub struct Exposition {
 impl Exposition {
     /// Everything there is.
     #[must_use]
-    pub fn new(metrics: &Metrics, cluster: Arc<Cluster>, engine: Arc<Engine>) -> Self {
+    pub fn new(
+        metrics: &Metrics,
+        cluster: Arc<Cluster>,
+        engine: Arc<Engine>,
+        clock: Clock,
+    ) -> Self {
         let mut registry = Registry::with_prefix("plenum");
         metrics.register(&mut registry);
+        registry.register_collector(Box::new(Process::new(clock)));
+        registry.register_collector(Box::new(Media {
+            engine: engine.clone(),
+        }));
         registry.register_collector(Box::new(Planes { cluster, engine }));
         Self { registry }
     }
@@ -82,6 +91,11 @@ const SHARD_COUNTERS: &[Reading] = &[
         "Packets that failed authentication or were replayed",
         |s| s.stats.unopened,
     ),
+    (
+        "contested_paths",
+        "Connectivity checks from addresses that another participant uses",
+        |s| s.stats.contested_paths,
+    ),
     ("malformed_packets", "Packets whose lengths disagree", |s| {
         s.stats.malformed
     }),
@@ -124,7 +138,7 @@ const SHARD_COUNTERS: &[Reading] = &[
     (
         "egress_dropped",
         "Packets dropped in queues to subscribers",
-        |s| s.stats.egress_dropped,
+        |s| s.stats.dropped.total(),
     ),
     (
         "blocked_dropped",
@@ -149,6 +163,11 @@ const SHARD_COUNTERS: &[Reading] = &[
     ("data_refused", "Data messages refused", |s| {
         s.stats.data_refused
     }),
+    (
+        "data_over_rate",
+        "Data messages above their sender's rate to receivers for whom much waits",
+        |s| s.stats.data_over_rate,
+    ),
     (
         "receive_calls",
         "Receive calls that brought something",

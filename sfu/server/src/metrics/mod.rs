@@ -3,9 +3,13 @@
 //! Media is counted by the Shards in plain integers; `/metrics` reads the copy that they publish once a second.
 
 mod collect;
+mod joins;
+mod media;
+mod process;
 
 pub(crate) use collect::CONTENT_TYPE;
 pub use collect::Exposition;
+pub use joins::Joins;
 
 use livekit_protocol::DisconnectReason;
 use prometheus_client::{
@@ -69,6 +73,8 @@ pub struct Metrics {
     pub agent_jobs_running: Gauge,
     agent_jobs: Family<ReasonLabel, Counter>,
     joins: Family<StatusLabel, Counter>,
+    /// How long joins take.
+    pub join_durations: Joins,
     calls: Family<CallLabel, Counter>,
 }
 
@@ -201,6 +207,7 @@ impl Metrics {
             self.agent_jobs.clone(),
         );
         registry.register("joins", "Joins by HTTP status", self.joins.clone());
+        self.join_durations.register(registry);
         registry.register(
             "api_calls",
             "Server API calls by method and result",

@@ -264,7 +264,7 @@ impl Rooms {
         let snapshot = held.snapshot.and_then(|bytes| {
             RoomSnapshot::parse(&bytes)
                 .inspect_err(
-                    |error| tracing::warn!(%name, %error, "the room's snapshot is not used"),
+                    |error| tracing::warn!(room = %name, %error, "the room's snapshot is not used"),
                 )
                 .ok()
         });
@@ -290,7 +290,7 @@ impl Rooms {
         let restored = snapshot.and_then(|snapshot| {
             Room::restore(config.clone(), &snapshot, rng.clone(), now)
                 .inspect_err(
-                    |error| tracing::warn!(%name, %error, "the room's snapshot is not used"),
+                    |error| tracing::warn!(room = %name, %error, "the room's snapshot is not used"),
                 )
                 .ok()
         });

@@ -22,6 +22,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
+use tracing::Instrument as _;
+
 use super::{MoveError, Mover, RoomSummary, Rooms, open::claims_of, waiting::Place};
 use crate::{
     auth::Claims,
@@ -139,9 +141,14 @@ impl RoomTask {
         }
     }
 
-    /// Runs until the room ends.
-    pub(super) async fn run(mut self, epoch: Epoch, agents: Option<Vec<proto::RoomAgentDispatch>>) {
-        tracing::info!(room = %self.name, sid = %self.room.sid(), shard = %self.shard, %epoch, "room opened");
+    /// Runs until the room ends. Every line of the log that comes of it names the room, by its sid too.
+    pub(super) async fn run(self, epoch: Epoch, agents: Option<Vec<proto::RoomAgentDispatch>>) {
+        let span = tracing::info_span!("room", room = %self.name, room_sid = %self.room.sid());
+        self.steps(epoch, agents).instrument(span).await;
+    }
+
+    async fn steps(mut self, epoch: Epoch, agents: Option<Vec<proto::RoomAgentDispatch>>) {
+        tracing::info!(shard = %self.shard, %epoch, "room opened");
         self.rooms.config.metrics.rooms_opened.inc();
         self.rooms
             .config
@@ -152,7 +159,7 @@ impl RoomTask {
                 Ok(None) => {}
                 Ok(Some(reason)) => break Some(reason),
                 Err(Panicked) => {
-                    tracing::error!(room = %self.name, sid = %self.room.sid(), "the room's task panicked; its clients reconnect");
+                    tracing::error!("the room's task panicked; its clients reconnect");
                     self.rooms.config.metrics.rooms_panicked.inc();
                     break None;
                 }
@@ -390,7 +397,7 @@ impl RoomTask {
                 if let Some(info) = self.room.participant(&identity) {
                     self.rooms.config.agents.participant_came(&self.name, &info);
                 }
-                tracing::info!(room = %self.name, room_sid = %self.room.sid(), participant = %identity, %sid, "participant active");
+                tracing::info!(participant = %identity, participant_sid = %sid, "participant active");
             }
             RoomOutput::ParticipantPublishes { identity, .. } => {
                 if let Some(info) = self.room.participant(&identity) {
@@ -407,7 +414,10 @@ impl RoomTask {
                 self.rooms.config.metrics.left(reason);
                 let agents = &self.rooms.config.agents;
                 agents.participant_left(&self.name, identity.as_str());
-                tracing::info!(room = %self.name, room_sid = %self.room.sid(), participant = %identity, %sid, reason = reason.as_str_name(), was_active, "participant left");
+                tracing::info!(participant = %identity, participant_sid = %sid, reason = reason.as_str_name(), was_active, "participant left");
+            }
+            RoomOutput::JoinStep { step, after } => {
+                self.rooms.config.metrics.join_durations.step(step, after);
             }
             RoomOutput::Ended(reason) => return Some(reason),
         }
@@ -433,7 +443,7 @@ impl RoomTask {
         };
         if let Err(error) = self.rooms.config.engine.send(shard, command) {
             // What the Shard holds of this room differs from what the room thinks: made anew, once.
-            tracing::error!(room = %self.name, %error, "a command to a shard is lost");
+            tracing::error!(%error, "a command to a shard is lost");
             if !self
                 .pending
                 .iter()
@@ -459,7 +469,7 @@ impl RoomTask {
                     SignalMessage::new(proto::signal_response::Message::RefreshToken(token));
                 self.send(connection, &message);
             }
-            Err(error) => tracing::warn!(room = %self.name, %error, "no token can be refreshed"),
+            Err(error) => tracing::warn!(%error, "no token can be refreshed"),
         }
     }
 
@@ -478,21 +488,22 @@ impl RoomTask {
         let bytes = match serde_json::to_vec(&snapshot) {
             Ok(bytes) => bytes,
             Err(error) => {
-                tracing::error!(room = %self.name, %error, "the room's snapshot can't be written");
+                tracing::error!(%error, "the room's snapshot can't be written");
                 return;
             }
         };
         let membership = self.rooms.config.membership.clone();
-        let (name, key) = (self.name.clone(), self.key.clone());
-        self.saving = Some(tokio::spawn(async move {
+        let key = self.key.clone();
+        let save = async move {
             let saved = timeout(DIRECTORY_WAIT, membership.save_snapshot(&key, bytes.into())).await;
             let failed = match saved {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("no answer within {} s", DIRECTORY_WAIT.as_secs()),
             };
-            tracing::debug!(room = %name, error = failed, "the room's snapshot is not stored yet");
-        }));
+            tracing::debug!(error = failed, "the room's snapshot is not stored yet");
+        };
+        self.saving = Some(tokio::spawn(save.in_current_span()));
     }
 
     fn publish(&self) {
@@ -533,12 +544,12 @@ impl RoomTask {
                 .await
                 .is_err()
             {
-                tracing::warn!(room = %self.name, "the room's claim is given back later");
+                tracing::warn!("the room's claim is given back later");
             }
         }
         let for_good = matches!(reason, Some(EndReason::Deleted | EndReason::Closed));
         self.rooms.config.agents.room_ended(&self.name, for_good);
-        tracing::info!(room = %self.name, sid = %self.room.sid(), ?reason, "room ended");
+        tracing::info!(?reason, "room ended");
         self.rooms.forget(&self.name, self.handle);
     }
 }
