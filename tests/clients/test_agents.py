@@ -15,6 +15,7 @@ from rig import install
 from rig.people import Person, leave_all, until
 from rig.process import Process, wait_for
 from rig.server import KEY, SECRET, Server
+from rig.workers import RawWorker
 
 AGENT = Path(__file__).with_name("agent.py")
 # A worker starts processes that load the whole of livekit-agents; on a slow machine each takes many seconds.
@@ -75,48 +76,6 @@ def agents_in(person: Person) -> list[rtc.RemoteParticipant]:
 async def agent_of(person: Person, but: set[str] = frozenset()) -> rtc.RemoteParticipant:
     found = await until(lambda: [p for p in agents_in(person) if p.identity not in but], f"an agent in the room of {person.identity}", PATIENCE)
     return found[0]
-
-
-class RawWorker:
-    """A worker in the words of the protocol, which says what no SDK says."""
-
-    def __init__(self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse):
-        self.session, self.socket = session, socket
-
-    @classmethod
-    async def connect(cls, server, **grants) -> "RawWorker":
-        jwt = api.AccessToken(KEY, SECRET).with_grants(api.VideoGrants(**({"agent": True} | grants))).to_jwt()
-        session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {jwt}"})
-        try:
-            return cls(session, await session.ws_connect(f"{server.http}/agent?protocol=1"))
-        except BaseException:
-            await session.close()
-            raise
-
-    async def __aenter__(self) -> "RawWorker":
-        return self
-
-    async def __aexit__(self, *_) -> None:
-        await self.session.close()
-
-    async def says(self, **message) -> None:
-        await self.socket.send_bytes(agent.WorkerMessage(**message).SerializeToString())
-
-    async def hears(self, kind: str):
-        """The next message, which is of this kind."""
-        heard = agent.ServerMessage.FromString(await asyncio.wait_for(self.socket.receive_bytes(), PATIENCE))
-        assert heard.WhichOneof("message") == kind, heard
-        return getattr(heard, kind)
-
-    async def register(self, **what) -> str:
-        await self.says(register=agent.RegisterWorkerRequest(**what))
-        return (await self.hears("register")).worker_id
-
-    async def takes(self, **participant) -> agent.JobAssignment:
-        """Says yes to the next job."""
-        job = (await self.hears("availability")).job
-        await self.says(availability=agent.AvailabilityResponse(job_id=job.id, available=True, **participant))
-        return await self.hears("assignment")
 
 
 async def hears_tone(person: Person, agent: str, hertz: int) -> None:

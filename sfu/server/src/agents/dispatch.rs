@@ -149,6 +149,9 @@ impl Dispatches {
 
     /// A participant's media path works.
     pub fn participant_came(&mut self, room: &RoomName, participant: &proto::ParticipantInfo) {
+        if let Some(entry) = self.rooms.get_mut(room) {
+            entry.agent_came(&participant.identity);
+        }
         let kind = proto::JobType::JtParticipant;
         self.for_participant(room, kind, participant);
     }

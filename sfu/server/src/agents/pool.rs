@@ -158,6 +158,8 @@ struct PoolJob {
 pub struct Pool {
     workers: BTreeMap<WorkerId, Worker>,
     jobs: BTreeMap<JobId, PoolJob>,
+    /// A worker has come or is free again. Said once a tick, since all that waits is tried then.
+    has_gained: bool,
     rng: Rng,
     outputs: Vec<PoolOutput>,
 }
@@ -169,6 +171,7 @@ impl Pool {
         Self {
             workers: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            has_gained: false,
             rng,
             outputs: Vec::new(),
         }
@@ -264,7 +267,7 @@ impl Pool {
             id,
             server_message::Message::Register(answer),
         ));
-        self.outputs.push(PoolOutput::Capacity);
+        self.has_gained = true;
     }
 
     fn message(
@@ -309,9 +312,7 @@ impl Pool {
             worker.takes_jobs = status == proto::WorkerStatus::WsAvailable as i32;
         }
         worker.takes_jobs &= !update.draining;
-        if worker.takes_jobs && !took_jobs {
-            self.outputs.push(PoolOutput::Capacity);
-        }
+        self.has_gained |= worker.takes_jobs && !took_jobs;
     }
 
     fn offer(&mut self, now: Timestamp, wall_ns: i64, job: proto::Job, home: Home) {
@@ -500,6 +501,9 @@ impl Pool {
     }
 
     fn timer(&mut self, now: Timestamp, wall_ns: i64) {
+        if std::mem::take(&mut self.has_gained) {
+            self.outputs.push(PoolOutput::Capacity);
+        }
         let due: Vec<_> = self
             .jobs
             .iter()

@@ -124,6 +124,7 @@ fn a_job_goes_on_to_the_next_worker_after_a_refusal_and_after_silence() {
     let second = workers.answer(&first, "j", false);
     let second = offered_to(&second).unwrap().to_owned();
     assert_ne!(first, second);
+    workers.after(250);
     assert!(workers.after(9_000).is_empty());
     let third = workers.after(1_000);
     let third = offered_to(&third).unwrap().to_owned();
@@ -149,7 +150,9 @@ fn nobody_is_asked_who_serves_something_else_or_is_full() {
         (offered_to(&outputs), result(&outputs)),
         (None, Some(&None))
     );
-    let free = workers.load("full", 0.2, proto::WorkerStatus::WsAvailable);
+    workers.after(250);
+    workers.load("full", 0.2, proto::WorkerStatus::WsAvailable);
+    let free = workers.after(250);
     assert!(matches!(free.as_slice(), [PoolOutput::Capacity]));
     assert_eq!(offered_to(&workers.give(job("j2", ""))), Some("full"));
 }
@@ -191,7 +194,8 @@ fn jobs_of_a_lost_worker_wait_for_its_return_and_are_lost_without_it() {
     );
     let adopted = workers.says("again", claim("j1"));
     assert_eq!(update(&adopted), Some(&JobUpdate::Adopted("again".into())));
-    let lost = workers.after(5_000);
+    workers.after(250);
+    let lost = workers.after(4_750);
     assert_eq!(update(&lost), Some(&JobUpdate::Lost));
     assert!(matches!(lost.as_slice(), [PoolOutput::Update { job, .. }] if job.as_str() == "j2"));
     assert_eq!(workers.pool.running(), 1);
@@ -517,6 +521,24 @@ fn an_agent_that_left_without_a_report_is_over_after_a_while() {
         state.jobs[0].state.as_ref().unwrap().error,
         "the agent left the room"
     );
+}
+
+#[test]
+fn an_agent_that_comes_back_keeps_its_job() {
+    let (mut rooms, jobs) = Rooms::with_room(&[named("a")]);
+    rooms.runs(&jobs[0], "w");
+    let lobby = "lobby".into();
+    let identity = format!("agent-{}", jobs[0].id);
+    rooms.dispatches.participant_left(at(0), &lobby, &identity);
+    let agent = proto::ParticipantInfo {
+        kind: proto::participant_info::Kind::Agent as i32,
+        ..person(&identity)
+    };
+    rooms.dispatches.participant_came(&lobby, &agent);
+    assert!(rooms.after(60_000).is_empty());
+    let state = rooms.listed().remove(0).state.unwrap();
+    let status = state.jobs[0].state.as_ref().unwrap().status();
+    assert_eq!(status, proto::JobStatus::JsRunning);
 }
 
 #[test]

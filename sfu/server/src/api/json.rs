@@ -349,5 +349,31 @@ mod tests {
             ..Default::default()
         };
         only_snake_case(&written(&room, ROOM));
+        let dispatch = proto::AgentDispatch {
+            agent_name: "x".to_owned(),
+            restart_policy: 1,
+            state: Some(proto::AgentDispatchState {
+                created_at: 1,
+                deleted_at: 1,
+                jobs: vec![proto::Job {
+                    dispatch_id: "x".to_owned(),
+                    agent_name: "x".to_owned(),
+                    enable_recording: true,
+                    enable_redaction: true,
+                    state: Some(proto::JobState {
+                        started_at: 1,
+                        ended_at: 1,
+                        updated_at: 1,
+                        participant_identity: "x".to_owned(),
+                        worker_id: "x".to_owned(),
+                        agent_id: "x".to_owned(),
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                }],
+            }),
+            ..Default::default()
+        };
+        only_snake_case(&written(&dispatch, DISPATCH));
     }
 }

@@ -284,6 +284,17 @@ impl RoomAgents {
         }
     }
 
+    /// An agent that starts over leaves and comes.
+    pub(super) fn agent_came(&mut self, identity: &str) {
+        for live in self.jobs_mut() {
+            if live.agent() == Some(identity)
+                && let Stage::Running { left, .. } = &mut live.stage
+            {
+                *left = None;
+            }
+        }
+    }
+
     pub(super) fn participant_left(&mut self, at: Moment, identity: &str) {
         for live in self.jobs_mut() {
             if live.agent() == Some(identity)
