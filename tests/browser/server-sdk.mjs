@@ -180,3 +180,27 @@ test('answers in JSON have the names of the .proto files, unset fields and 64-bi
   assert.equal(dispatch.state.deleted_at, '0');
   assert.deepEqual(await call('RoomService/DeleteRoom', { room }), {});
 });
+
+test('what is no method, what is too long and what is not configured is refused in words', async () => {
+  const access = new AccessToken(KEY, SECRET, { identity: 'back end' });
+  access.addGrant({ roomCreate: true, roomList: true });
+  const authorization = `Bearer ${await access.toJwt()}`;
+  const call = async (path, body, method = 'POST') => {
+    const answer = await fetch(`http://127.0.0.1:${server.port}/twirp/${path}`, {
+      method, headers: { 'content-type': 'application/json', authorization }, body: method === 'POST' ? body : undefined,
+    });
+    const { code, msg } = await answer.json();
+    return [answer.status, code, msg];
+  };
+  for (const path of ['livekit.RoomService/Explode', 'livekit.Nothing/ListRooms', 'livekit.RoomService', 'a/b/c']) {
+    assert.deepEqual((await call(path, '{}')).slice(0, 2), [404, 'bad_route'], path);
+  }
+  assert.deepEqual((await call('livekit.RoomService/ListRooms', '', 'GET')).slice(0, 2), [404, 'bad_route']);
+  const [status, code, message] = await call('livekit.RoomService/ListRooms', ' '.repeat(2 * 1024 * 1024 + 1));
+  assert.deepEqual([status, code], [429, 'resource_exhausted']);
+  assert.match(message, /2097152/);
+  const preset = await call('livekit.RoomService/CreateRoom', JSON.stringify({ name: newRoom(), roomPreset: 'studio' }));
+  assert.deepEqual(preset.slice(0, 2), [400, 'invalid_argument']);
+  assert.match(preset[2], /studio/);
+  await assert.rejects(dispatches.createDispatch(newRoom(), 'a'.repeat(257)), refused(400, 'invalid_argument'));
+});
