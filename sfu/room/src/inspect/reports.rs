@@ -226,7 +226,12 @@ impl Room {
             muted: track.info.muted,
             hidden: target.is_some_and(|target| target.paused),
             rests: track.dynacast.rests(self.now),
-            live: is_live(seen.tracks.get(&id).copied()),
+            // The Shard's id: what is sent in another codec is a track of its own there.
+            live: is_live(
+                seen.tracks
+                    .get(&shown.map_or(id, |shown| shown.track))
+                    .copied(),
+            ),
             open: shown.is_some_and(|shown| shown.open),
             sending: shown.is_some_and(|shown| shown.current.is_some()),
             dropping: shown.is_some_and(|shown| shown.dropping),
