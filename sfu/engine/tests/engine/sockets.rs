@@ -1,7 +1,7 @@
 //! UDP: where answers come from, the fence, what is counted.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,21 +9,28 @@ use std::{
     time::Duration,
 };
 
-use plenum_engine::{CommandError, ServeUntil, ShardHealth};
+use plenum_engine::{Clock, CommandError, Engine, ServeUntil, ShardHealth};
 use plenum_types::{RoomHandle, RoomToShard, ShardCommand, ShardId};
 
-use crate::world::{BINDING_SUCCESS, ask, check, engine, open_transport, wait_for};
+use crate::world::{BINDING_SUCCESS, ask, check, config, engine, open_transport, wait_for};
 
 #[test]
 fn an_answer_leaves_from_the_address_that_was_hit() {
-    let (engine, _news) = engine(2, ServeUntil::forever());
-    let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    // Bound to the wildcard addresses of both families, reached by two addresses of the one and by one of the other.
+    let mut config = config(2, ServeUntil::forever());
+    config.bind = vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+    let (engine, _news) = Engine::start(&config, Clock::start()).unwrap();
     for shard in [ShardId(0), ShardId(1)] {
         let local = open_transport(&engine, shard);
         let port = engine.ports()[usize::from(shard.0)];
-        // Bound to the wildcard address, reached by two of the loopback network.
-        for host in [Ipv4Addr::new(127, 0, 0, 1), Ipv4Addr::new(127, 0, 0, 2)] {
-            let to = SocketAddr::from((host, port));
+        for host in ["127.0.0.1", "127.0.0.2", "::1"] {
+            let host: IpAddr = host.parse().unwrap();
+            let client = match host {
+                IpAddr::V4(_) => UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)),
+                IpAddr::V6(_) => UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)),
+            }
+            .unwrap();
+            let to = SocketAddr::new(host, port);
             let (answer, from) = ask(&client, to, &check(&local)).expect("an answer");
             assert_eq!(answer[..2], BINDING_SUCCESS);
             assert_eq!(from, to);

@@ -6,6 +6,7 @@
     reason = "a panic in a test is a failed test"
 )]
 
+mod candidates;
 mod dual;
 mod dynacast;
 mod ending;
