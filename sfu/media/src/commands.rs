@@ -19,7 +19,9 @@ use crate::{
 impl Shard {
     pub(crate) fn apply(&mut self, now: Timestamp, handle: RoomHandle, command: ShardCommand) {
         let room = match &command {
-            ShardCommand::OpenTransport(_) | ShardCommand::SetDataPolicy(_) => self.room(handle),
+            ShardCommand::OpenTransport(_)
+            | ShardCommand::SetDataPolicy(_)
+            | ShardCommand::AdoptTransport { .. } => self.room(handle),
             _ => match self.room_keys.get(&handle) {
                 Some(room) => *room,
                 None => {
@@ -114,6 +116,34 @@ impl Shard {
                 query,
                 decisions_of,
             } => self.inspect(now, room, query, decisions_of),
+            ShardCommand::SendRpc {
+                rpc,
+                request_id,
+                to,
+                packet,
+            } => {
+                self.send_rpc(now, room, rpc, request_id, to, packet);
+                Some(())
+            }
+            ShardCommand::ForgetRpc { rpc } => self
+                .rooms
+                .get_mut(room.index())
+                .map(|known| known.data.rpcs.forget(rpc)),
+            ShardCommand::SetDataTrack {
+                publisher,
+                handle,
+                subscribers,
+            } => self
+                .rooms
+                .get_mut(room.index())
+                .map(|known| known.data_tracks.set(publisher, handle, subscribers)),
+            ShardCommand::RemoveDataTrack { publisher, handle } => self
+                .rooms
+                .get_mut(room.index())
+                .map(|known| known.data_tracks.remove(publisher, handle)),
+            ShardCommand::AdoptTransport { from, transport } => {
+                self.adopt_transport(room, from, transport)
+            }
             ShardCommand::CloseRoom => {
                 self.close_room(room);
                 Some(())

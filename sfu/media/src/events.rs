@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use hashbrown::{HashMap, hash_map::Entry};
 use plenum_types::{
-    DataChannel, ParticipantId, RoomHandle, ShardEvent, ShardId, ShardToRoom, SubscriptionId,
-    TrackId, TransportId,
+    DataChannel, ParticipantId, RoomHandle, RpcId, ShardEvent, ShardId, ShardToRoom,
+    SubscriptionId, TrackId, TransportId,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ enum Subject {
     Quality(TransportId),
     Overflow(TransportId),
     View,
+    RpcAcknowledged(RpcId),
+    RpcAnswered(RpcId),
 }
 
 fn subject(event: &ShardEvent) -> Subject {
@@ -36,6 +38,8 @@ fn subject(event: &ShardEvent) -> Subject {
         ShardEvent::LinkQuality { transport, .. } => Subject::Quality(*transport),
         ShardEvent::View(_) => Subject::View,
         ShardEvent::DataOverflow { transport } => Subject::Overflow(*transport),
+        ShardEvent::RpcAcknowledged { rpc } => Subject::RpcAcknowledged(*rpc),
+        ShardEvent::RpcAnswered { rpc, .. } => Subject::RpcAnswered(*rpc),
     }
 }
 

@@ -8,6 +8,7 @@
 //! allocates nothing after warm-up and writes no log line. Whatever peers send, its memory stays bounded.
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod arrivals;
 mod clock;
 mod commands;

@@ -5,7 +5,7 @@ use plenum_types::{ParticipantId, RoomHandle};
 
 use crate::{
     clock::ParticipantClock,
-    data::DataRouter,
+    data::{DataRouter, DataTracks},
     keys::{TrackKey, TransportKey},
     speakers::SpeakerTimer,
 };
@@ -18,6 +18,7 @@ pub(crate) struct Room {
     pub(crate) clocks: HashMap<ParticipantId, ParticipantClock>,
     pub(crate) speakers: SpeakerTimer,
     pub(crate) data: DataRouter,
+    pub(crate) data_tracks: DataTracks,
 }
 
 impl Room {
@@ -29,6 +30,7 @@ impl Room {
             clocks: HashMap::new(),
             speakers: SpeakerTimer::default(),
             data: DataRouter::default(),
+            data_tracks: DataTracks::default(),
         }
     }
 }

@@ -164,6 +164,17 @@ impl Transports {
         key
     }
 
+    /// A Transport is another room's from now on.
+    pub(crate) fn rehome(&mut self, key: TransportKey, room: RoomKey, handle: RoomHandle) {
+        let Some(entry) = self.entries.get_mut(key.index()) else {
+            return;
+        };
+        self.by_id.remove(&(entry.room, entry.id));
+        entry.room = room;
+        entry.room_handle = handle;
+        self.by_id.insert((room, entry.id), key);
+    }
+
     pub(crate) fn remove(&mut self, key: TransportKey) -> Option<TransportEntry> {
         let entry = self.entries.try_remove(key.index())?;
         self.by_id.remove(&(entry.room, entry.id));

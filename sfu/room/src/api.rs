@@ -1,7 +1,7 @@
 //! The server API as far as it concerns one room (`livekit.RoomService`). Permission to call was checked before.
 
 use livekit_protocol as proto;
-use plenum_types::{ParticipantIdentity, TrackSid};
+use plenum_types::{ParticipantIdentity, RoomName, TrackSid};
 
 use crate::{RoomSettings, RoomView};
 
@@ -37,6 +37,17 @@ pub enum ApiRequest {
     UpdateSubscriptions(proto::UpdateSubscriptionsRequest),
     /// A data message of no participant. Answer: `Done`.
     SendData(proto::SendDataRequest),
+    /// Calls a method of a participant. Answer: `RpcPayload`, once it is there.
+    PerformRpc(proto::PerformRpcRequest),
+    /// Sends a participant to another room. Answer: `Done`.
+    MoveParticipant {
+        /// Whom.
+        identity: ParticipantIdentity,
+        /// Where to.
+        destination: RoomName,
+        /// That room is open on the same Shard: the participant may go there with its media.
+        together: bool,
+    },
     /// Answer: `Room`.
     UpdateRoomMetadata(String),
     /// Everything there is to see, with the decisions about one participant's media, or of as many as fit. Answer: `View`, after
@@ -62,6 +73,8 @@ pub enum ApiResponse {
     Track(Box<proto::TrackInfo>),
     /// The room as people see it who look for a fault.
     View(Box<RoomView>),
+    /// What a participant's method returned.
+    RpcPayload(String),
     /// It is done.
     Done,
 }
@@ -89,6 +102,14 @@ pub enum ApiErrorCode {
     ResourceExhausted,
     /// `unavailable` (503)
     Unavailable,
+    /// `canceled` (408)
+    Canceled,
+    /// `malformed` (400)
+    Malformed,
+    /// `internal` (500)
+    Internal,
+    /// `unimplemented` (501)
+    Unimplemented,
 }
 
 impl ApiErrorCode {
@@ -101,6 +122,10 @@ impl ApiErrorCode {
             Self::FailedPrecondition => "failed_precondition",
             Self::ResourceExhausted => "resource_exhausted",
             Self::Unavailable => "unavailable",
+            Self::Canceled => "canceled",
+            Self::Malformed => "malformed",
+            Self::Internal => "internal",
+            Self::Unimplemented => "unimplemented",
         }
     }
 }

@@ -28,7 +28,7 @@ impl ApiError {
         }
     }
 
-    fn invalid(message: String) -> Self {
+    pub(crate) fn invalid(message: String) -> Self {
         Self {
             code: ApiErrorCode::InvalidArgument,
             message,
@@ -45,9 +45,16 @@ impl Room {
             });
             return self.end(EndReason::Deleted);
         }
-        if let ApiRequest::Inspect { decisions_of } = request {
-            return self.inspect(call, decisions_of);
-        }
+        let request = match request {
+            ApiRequest::Inspect { decisions_of } => return self.inspect(call, decisions_of),
+            ApiRequest::PerformRpc(request) => return self.perform_rpc(call, &request),
+            ApiRequest::MoveParticipant {
+                identity,
+                destination,
+                together,
+            } => return self.move_participant(call, identity.as_str(), destination, together),
+            other => other,
+        };
         let result = self.answer_call(request);
         if std::mem::take(&mut self.snapshot_dirty) {
             self.push(RoomOutput::SnapshotChanged { before_next: true });
@@ -106,11 +113,14 @@ impl Room {
                 ..self.config.settings.clone()
             }),
             // Answered before.
-            ApiRequest::DeleteRoom | ApiRequest::Inspect { .. } => Ok(ApiResponse::Done),
+            ApiRequest::DeleteRoom
+            | ApiRequest::Inspect { .. }
+            | ApiRequest::PerformRpc(_)
+            | ApiRequest::MoveParticipant { .. } => Ok(ApiResponse::Done),
         }
     }
 
-    fn find(&self, identity: &str) -> Result<ParticipantId, ApiError> {
+    pub(crate) fn find(&self, identity: &str) -> Result<ParticipantId, ApiError> {
         self.by_identity
             .get(identity)
             .copied()

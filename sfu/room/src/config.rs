@@ -33,6 +33,8 @@ pub struct RoomConfig {
     pub ice_servers: Vec<proto::IceServer>,
     /// The server API may unmute a participant's track.
     pub remote_unmute: bool,
+    /// Participants may publish data tracks.
+    pub data_tracks: bool,
     /// Bounds on what one client or call may hold.
     pub limits: Limits,
 }
@@ -102,6 +104,8 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Tracks that one participant may publish at a time.
     pub tracks_per_participant: usize,
+    /// Data tracks that one participant may publish at a time.
+    pub data_tracks_per_participant: usize,
     /// AddTrack requests of one participant that wait for their media.
     pub pending_tracks: usize,
     /// Bytes of one SDP.
@@ -118,6 +122,8 @@ impl Default for Limits {
             name_bytes: 256,
             // A person has camera, microphone and a screen with sound; bots that inject films have a dozen.
             tracks_per_participant: 50,
+            // All of them are in each update of their publisher.
+            data_tracks_per_participant: 50,
             pending_tracks: 20,
             // 100 sections of 4 KB, and then room for growth; a message is at most 2 MiB.
             sdp_bytes: 1024 * 1024,

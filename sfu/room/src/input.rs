@@ -3,14 +3,14 @@
 use livekit_protocol as proto;
 use plenum_types::{Candidate, ParticipantSid, ShardEvent, ShardId};
 
-use crate::{ApiCallId, ApiRequest, Grants};
+use crate::{ApiCallId, ApiRequest, Grants, Traveller};
 
 /// A client's signal connection (one WebSocket), unique on this member. Not reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
 /// One thing that happens to a room.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum RoomInput {
     /// A client connects, anew or to resume. The first `Send` to its connection is the answer to be waited for: `join`,
     /// `reconnect` or `leave`.
@@ -41,6 +41,8 @@ pub enum RoomInput {
         /// What to do.
         request: Box<ApiRequest>,
     },
+    /// A participant comes from another room on the same Shard, with its connection and its media.
+    Arrive(Box<Traveller>),
     /// The moment of `Room::next_timer` has come.
     Timer,
     /// The candidates that clients reach a Shard by have changed; used in descriptions from now on.
@@ -133,6 +135,8 @@ pub struct ConnectionSettings {
     pub auto_subscribe: bool,
     /// The client reports visibility and size of its video elements.
     pub adaptive_stream: bool,
+    /// Data tracks are subscribed without asking too.
+    pub auto_subscribe_data_track: bool,
 }
 
 impl Default for ConnectionSettings {
@@ -140,6 +144,7 @@ impl Default for ConnectionSettings {
         Self {
             auto_subscribe: true,
             adaptive_stream: false,
+            auto_subscribe_data_track: false,
         }
     }
 }

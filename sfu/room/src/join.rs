@@ -13,6 +13,8 @@ use rand_chacha::rand_core::Rng as _;
 use crate::{
     Join, JoinRefusal, Room, RoomOutput, SessionMode, SignalMessage, client,
     data::SERVER_PROTOCOL,
+    data_blobs::DataBlobs,
+    data_tracks::DataSide,
     leave::Farewell,
     metadata::merge_attributes,
     pace::Pace,
@@ -63,6 +65,7 @@ impl Room {
         }
         self.room_counts_changed();
         self.reconcile_subscriber(id);
+        self.reconcile_data_of_subscriber(id);
         self.after_join(id, join);
     }
 
@@ -206,6 +209,8 @@ impl Room {
                 denied: BTreeSet::new(),
                 refused: BTreeSet::new(),
                 track_settings: BTreeMap::new(),
+                data: DataSide::default(),
+                blobs: DataBlobs::default(),
                 last_data_sequence: 0,
                 link: BTreeMap::new(),
                 quality: None,
@@ -221,15 +226,7 @@ impl Room {
             .set(TimerKind::Join(id), self.now + JOIN_DEADLINE);
         self.start_quality();
         self.data_dirty = true;
-        let keeps_open = self
-            .participants
-            .get(&id)
-            .is_some_and(|p| !p.is_dependent());
-        if keeps_open && self.empty_since_unix_ms.take().is_some() {
-            self.timers.clear(TimerKind::Empty);
-            self.snapshot_dirty = true;
-        }
-        self.was_joined |= keeps_open;
+        self.note_presence(id);
         if let Some(participant) = self.participants.get(&id) {
             tracing::info!(
                 participant = %participant.identity(),
@@ -391,6 +388,10 @@ impl Room {
         };
         let grants = Box::new(participant.grants.clone());
         self.push(RoomOutput::RefreshToken { connection, grants });
+        self.renew_token_later(id);
+    }
+
+    pub(crate) fn renew_token_later(&mut self, id: ParticipantId) {
         self.timers
             .set(TimerKind::Token(id), self.now + TOKEN_INTERVAL);
     }

@@ -176,6 +176,8 @@ impl Room {
         for subscription in subscriptions {
             self.drop_subscription(subscription);
         }
+        self.leave_data_tracks(id);
+        self.abandon_rpcs(id);
         let Some(participant) = self.participants.remove(&id) else {
             return;
         };
@@ -195,10 +197,21 @@ impl Room {
                 ShardCommand::CloseTransport { transport },
             );
         }
+        self.after_leaving(&participant, last_info, reason, announce);
+    }
+
+    /// What follows when a participant, which is no longer among them, has left the room for whatever reason.
+    pub(crate) fn after_leaving(
+        &mut self,
+        participant: &Participant,
+        last_info: proto::ParticipantInfo,
+        reason: DisconnectReason,
+        announce: bool,
+    ) {
         if announce && !participant.hidden() {
-            self.participant_gone(id, last_info, reason);
+            self.participant_gone(participant.id, last_info, reason);
         } else {
-            self.forget_gathered(id);
+            self.forget_gathered(participant.id);
         }
         if participant.grants.permissions.recorder {
             self.send_room_update();
@@ -206,7 +219,7 @@ impl Room {
         self.room_counts_changed();
         self.data_dirty = true;
         self.snapshot_dirty |= participant.overrides != Default::default();
-        self.push_left(&participant, reason);
+        self.push_left(participant, reason);
         self.note_emptiness();
     }
 
@@ -249,6 +262,19 @@ impl Room {
         self.snapshot_dirty = true;
     }
 
+    /// Somebody is there who keeps the room open.
+    pub(crate) fn note_presence(&mut self, id: ParticipantId) {
+        let keeps_open = self
+            .participants
+            .get(&id)
+            .is_some_and(|p| !p.is_dependent());
+        if keeps_open && self.empty_since_unix_ms.take().is_some() {
+            self.timers.clear(TimerKind::Empty);
+            self.snapshot_dirty = true;
+        }
+        self.was_joined |= keeps_open;
+    }
+
     /// Ends the room. Publishers go first, so that those who watch them come back to find them.
     pub(crate) fn end(&mut self, reason: EndReason) {
         let (word, action) = match reason {
@@ -282,6 +308,8 @@ impl Room {
         self.tracks.clear();
         self.track_by_sid.clear();
         self.subscriptions.clear();
+        self.data_tracks.clear();
+        self.rpcs.clear();
         self.push(RoomOutput::Ended(reason));
     }
 }

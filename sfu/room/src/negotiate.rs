@@ -237,6 +237,12 @@ impl Room {
         }
     }
 
+    /// An offer is open: its answer must come in time.
+    pub(crate) fn expect_answer(&mut self, id: ParticipantId) {
+        self.timers
+            .set(TimerKind::Answer(id), self.now + ANSWER_DEADLINE);
+    }
+
     fn negotiation_failed(&mut self, id: ParticipantId, why: &str) {
         if let Some(participant) = self.participants.get(&id) {
             tracing::warn!(

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use livekit_protocol as proto;
-use plenum_types::{ParticipantIdentity, ParticipantSid, ShardCommand, ShardId};
+use plenum_types::{ParticipantIdentity, ParticipantSid, RoomName, ShardCommand, ShardId};
 use prost::Message as _;
 
-use crate::{ApiCallId, ApiError, ApiResponse, ConnectionId, EndReason, Grants, JoinRefusal};
+use crate::{
+    ApiCallId, ApiError, ApiResponse, ConnectionId, EndReason, Grants, JoinRefusal, Traveller,
+};
 
 /// One thing to do. Outputs are in order: what precedes an answer is done before it.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum RoomOutput {
     /// Send a message to a client.
     Send {
@@ -60,6 +62,31 @@ pub enum RoomOutput {
     SnapshotChanged {
         /// Store it before the outputs that follow (an API answer); otherwise gather changes for at most 250 ms.
         before_next: bool,
+    },
+    /// Sign a token for another room, to which the participant shall connect, and send it.
+    TokenFor {
+        /// To whom.
+        connection: ConnectionId,
+        /// What it says.
+        grants: Box<Grants>,
+        /// The other room.
+        room: RoomName,
+    },
+    /// A participant has left for the room that the call names: hand it over, with its connection.
+    Departed {
+        /// The call that sent it there.
+        call: ApiCallId,
+        /// What to hand over.
+        traveller: Box<Traveller>,
+    },
+    /// A participant has come from another room: sign a token, put it into the message ([`crate::room_moved`]) and send it.
+    Arrived {
+        /// To whom.
+        connection: ConnectionId,
+        /// What the token says.
+        grants: Box<Grants>,
+        /// The message, still without a token.
+        moved: Box<proto::RoomMovedResponse>,
     },
     /// A participant's media path works for the first time.
     ParticipantActive {

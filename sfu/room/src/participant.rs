@@ -11,6 +11,8 @@ use plenum_types::{
 
 use crate::{
     ConnectionId, ConnectionSettings, Grants,
+    data_blobs::DataBlobs,
+    data_tracks::DataSide,
     pace::Pace,
     permissions::SubscriptionPolicy,
     publish::{PendingTrack, UnmatchedReceiver},
@@ -231,6 +233,8 @@ pub(crate) struct Participant {
     /// Settings by track: they may come before the track, and survive its subscription.
     pub(crate) track_settings: BTreeMap<TrackSid, TrackSettings>,
 
+    pub(crate) data: DataSide,
+    pub(crate) blobs: DataBlobs,
     /// Last in-order reliable data message that has come from it.
     pub(crate) last_data_sequence: u32,
     /// By Transport, since each direction of dual mode has its own.

@@ -141,6 +141,7 @@ impl Room {
         for track in tracks {
             self.reconcile_track(track);
         }
+        self.reconcile_data_of_publisher(id);
     }
 
     /// Replaces what a participant may do. The caller tells everyone and renews its token.
@@ -160,14 +161,17 @@ impl Room {
             self.participant_vanished(id);
         }
         self.revoke_tracks(id);
+        self.revoke_data_tracks(id);
         if permissions.hidden != before.hidden {
             for track in tracks {
                 self.reconcile_track(track);
             }
+            self.reconcile_data_of_publisher(id);
             self.room_counts_changed();
         }
         if permissions.can_subscribe != before.can_subscribe {
             self.reconcile_subscriber(id);
+            self.reconcile_data_of_subscriber(id);
         }
         if permissions.recorder != before.recorder {
             self.send_room_update();

@@ -487,17 +487,23 @@ impl Room {
 
     /// Ends a track with its subscriptions; nobody is told.
     pub(crate) fn drop_track(&mut self, track: TrackId) {
-        let Some(published) = self.tracks.get(&track) else {
+        let Some(published) = self.take_track(track) else {
             return;
         };
+        if let Some(shard) = self.participants.get(&published.publisher).map(|p| p.shard) {
+            self.command(shard, ShardCommand::RemoveTrack { track });
+        }
+    }
+
+    /// Takes a track out of the room; its Shard keeps it.
+    pub(crate) fn take_track(&mut self, track: TrackId) -> Option<Track> {
+        let published = self.tracks.get(&track)?;
         let publisher = published.publisher;
         let subscriptions: Vec<_> = published.subscribers.values().copied().collect();
         for subscription in subscriptions {
             self.drop_subscription(subscription);
         }
-        let Some(published) = self.tracks.remove(&track) else {
-            return;
-        };
+        let published = self.tracks.remove(&track)?;
         self.track_by_sid.remove(&published.sid);
         self.timers.clear(TimerKind::Demand(track));
         if let Some(participant) = self.participants.get_mut(&publisher) {
@@ -508,8 +514,6 @@ impl Room {
                 track = %published.sid,
                 "track unpublished"
             );
-            let shard = participant.shard;
-            self.command(shard, ShardCommand::RemoveTrack { track });
         }
         for participant in self.participants.values_mut() {
             participant.denied.remove(&track);
@@ -517,6 +521,16 @@ impl Room {
             participant.interest.explicit.remove(&published.sid);
             participant.track_settings.remove(&published.sid);
         }
+        Some(published)
+    }
+
+    /// A track comes with its publisher from another room.
+    pub(crate) fn bring_track(&mut self, track: TrackId, mut published: Track) {
+        published.told_subscribed = false;
+        published.dynacast = Dynacast::default();
+        self.track_by_sid.insert(published.sid.clone(), track);
+        self.tracks.insert(track, published);
+        self.demand_changed(track);
     }
 
     /// Takes tracks from a participant that may not publish them any more.

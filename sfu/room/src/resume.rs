@@ -27,6 +27,7 @@ impl Room {
             return self.close_connection(id);
         }
         self.forget_lost_negotiation(id);
+        self.repeat_data_handles(id);
         self.after_join(id, join);
         self.repeat_demand(id);
         self.schedule_negotiation(id);
@@ -149,12 +150,23 @@ impl Room {
                     .filter_map(|track| self.tracks.get(track))
                     .any(|track| track.sid.as_str() == sid)
         };
-        if !state.publish_tracks.iter().all(is_known) {
+        let is_known_data = |published: &proto::PublishDataTrackResponse| {
+            published.info.as_ref().is_some_and(|info| {
+                let mut mine = participant.data.published.values();
+                mine.any(|sid| sid.as_str() == info.sid)
+            })
+        };
+        if !state.publish_tracks.iter().all(is_known)
+            || !state.publish_data_tracks.iter().all(is_known_data)
+        {
             self.lose(id, proto::DisconnectReason::StateMismatch);
             return;
         }
         if let Some(subscription) = &state.subscription {
             self.update_subscription(id, subscription);
+        }
+        if let Some(subscription) = &state.data_subscription {
+            self.update_data_subscription(id, subscription);
         }
         for sid in &state.track_sids_disabled {
             self.disable_track(id, &sid.as_str().into());

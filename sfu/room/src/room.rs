@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use livekit_protocol::{self as proto, signal_response::Message};
 use plenum_types::{
-    ParticipantId, ParticipantIdentity, RoomSid, ShardCommand, ShardId, SubscriptionId, Timestamp,
-    TrackId, TrackSid, TransportId,
+    ParticipantId, ParticipantIdentity, RoomSid, RpcId, ShardCommand, ShardId, SubscriptionId,
+    Timestamp, TrackId, TrackSid, TransportId,
 };
 use rand_chacha::{ChaCha12Rng, rand_core::Rng};
 
@@ -15,10 +15,12 @@ use crate::{
     ConnectionId, EndReason, JoinRefusal, RoomConfig, RoomInput, RoomOutput, SignalMessage,
     candidates::Wishes,
     data::Nonces,
+    data_tracks::DataTrack,
     inspect::Inspection,
     pace::Pace,
     participant::Participant,
     publish::Track,
+    rpc::PendingRpc,
     snapshot::ParticipantOverrides,
     speakers::Speaker,
     subscribe::Subscription,
@@ -30,6 +32,10 @@ use crate::{
 const SIF_TRAILER_BYTES: usize = 12;
 /// Counts of participants go out at most this often (protocol.md 3.4).
 const ROOM_UPDATE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A room gives fewer numbers than 2 to this power: 100 a second for ten years are 2 to the 35th. That leaves the rooms of a
+/// member the upper 28 bits: one a second for eight years.
+const IDS_OF_A_ROOM_BITS: u32 = 36;
 
 /// One call: a pure state machine. See the crate's first lines.
 #[derive(Debug)]
@@ -65,6 +71,11 @@ pub struct Room {
     pub(crate) nonces: Nonces,
     /// Who looks at the room, the first of them now.
     pub(crate) inspections: VecDeque<Inspection>,
+    pub(crate) data_tracks: BTreeMap<TrackSid, DataTrack>,
+    /// Those of which the Shards don't know the latest.
+    pub(crate) stale_data_tracks: BTreeSet<TrackSid>,
+    /// Calls of the server to participants.
+    pub(crate) rpcs: BTreeMap<RpcId, PendingRpc>,
     pub(crate) speaking: BTreeMap<ParticipantId, Speaker>,
     /// Tracks whose demand is to be counted anew.
     pub(crate) demand_dirty: BTreeSet<TrackId>,
@@ -125,6 +136,9 @@ impl Room {
             data_dirty: false,
             nonces: Nonces::default(),
             inspections: VecDeque::new(),
+            data_tracks: BTreeMap::new(),
+            stale_data_tracks: BTreeSet::new(),
+            rpcs: BTreeMap::new(),
             speaking: BTreeMap::new(),
             demand_dirty: BTreeSet::new(),
             gathered: VecDeque::new(),
@@ -155,6 +169,7 @@ impl Room {
             RoomInput::ConnectionClosed { connection } => self.connection_closed(connection),
             RoomInput::Shard { shard, event } => self.shard_event(shard, event),
             RoomInput::Api { call, request } => self.api_call(call, *request),
+            RoomInput::Arrive(traveller) => self.arrive(*traveller),
             RoomInput::Timer => {}
             RoomInput::CandidatesChanged { shard, candidates } => {
                 let mut there = Vec::new();
@@ -252,10 +267,10 @@ impl Room {
         self.participants.values().filter(|p| !p.tracks.is_empty())
     }
 
-    /// A number that no other thing in this room has.
+    /// A number that no other thing on this member has, so that participants can go to another room with what they have.
     pub(crate) const fn allocate_id(&mut self) -> u64 {
         self.next_id += 1;
-        self.next_id
+        (self.config.handle.0 << IDS_OF_A_ROOM_BITS) | self.next_id
     }
 
     pub(crate) fn unix_ms(&self) -> i64 {
@@ -308,38 +323,13 @@ impl Room {
             Request::UpdateMetadata(request) => self.client_metadata(id, request),
             Request::UpdateAudioTrack(request) => self.update_audio_track(id, request),
             Request::UpdateVideoTrack(request) => self.update_video_track(id, &request),
-            Request::PublishDataTrackRequest(request) => self.refuse_request(
-                id,
-                0,
-                proto::request_response::Reason::UnsupportedType,
-                "data tracks are not offered by this server",
-                Some(proto::request_response::Request::PublishDataTrack(request)),
-            ),
-            Request::UnpublishDataTrackRequest(request) => self.refuse_request(
-                id,
-                0,
-                proto::request_response::Reason::NotFound,
-                "no such data track",
-                Some(proto::request_response::Request::UnpublishDataTrack(
-                    request,
-                )),
-            ),
-            Request::StoreDataBlobRequest(request) => self.refuse_request(
-                id,
-                request.request_id,
-                proto::request_response::Reason::UnsupportedType,
-                "data blobs are not offered by this server",
-                None,
-            ),
-            Request::GetDataBlobRequest(request) => self.refuse_request(
-                id,
-                request.request_id,
-                proto::request_response::Reason::UnsupportedType,
-                "data blobs are not offered by this server",
-                None,
-            ),
+            Request::PublishDataTrackRequest(request) => self.publish_data_track(id, request),
+            Request::UnpublishDataTrackRequest(request) => self.unpublish_data_track(id, request),
+            Request::UpdateDataSubscription(request) => self.update_data_subscription(id, &request),
+            Request::StoreDataBlobRequest(request) => self.store_data_blob(id, request),
+            Request::GetDataBlobRequest(request) => self.get_data_blob(id, &request),
             // Trickled candidates: we are ICE-lite and learn the client's addresses from its checks (RFC 8445 section 2.5).
-            // Layers and data subscriptions have no part in what we offer; pings were answered before.
+            // Pings were answered before.
             _ => {}
         }
     }
@@ -361,6 +351,8 @@ impl Room {
                 TimerKind::Match(id) => self.match_by_kind(id),
                 TimerKind::Unknown(id) => self.report_unknown(id),
                 TimerKind::Speaker(id) => self.simulated_speaker_ends(id),
+                TimerKind::RpcAck(rpc) => self.rpc_not_acknowledged(rpc),
+                TimerKind::Rpc(rpc) => self.rpc_not_answered(rpc),
                 TimerKind::Demand(track) => self.demand_settled(track),
             }
         }
@@ -373,6 +365,7 @@ impl Room {
         }
         self.count_demand();
         self.push_data_policy();
+        self.push_data_tracks();
         if std::mem::take(&mut self.snapshot_dirty) {
             self.push(RoomOutput::SnapshotChanged { before_next: false });
         }
@@ -387,6 +380,10 @@ impl Room {
             RoomInput::Api { call, .. } => self.push(RoomOutput::Api {
                 call,
                 result: Err(crate::ApiError::no_room(&self.config.name)),
+            }),
+            RoomInput::Arrive(traveller) => self.push(RoomOutput::Close {
+                connection: traveller.connection(),
+                reason: "the room has ended",
             }),
             _ => {}
         }

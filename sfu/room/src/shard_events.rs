@@ -48,6 +48,8 @@ impl Room {
                     self.lose(id, DisconnectReason::StateMismatch);
                 }
             }
+            ShardEvent::RpcAcknowledged { rpc } => self.rpc_acknowledged(rpc),
+            ShardEvent::RpcAnswered { rpc, answer } => self.rpc_answered(rpc, answer),
             // Live layers concern the Shard, which picks among them; channels are the client's to open.
             ShardEvent::LayerLive { .. }
             | ShardEvent::LayerSilent { .. }

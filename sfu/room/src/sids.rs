@@ -17,6 +17,16 @@ fn random_text(rng: &mut ChaCha12Rng) -> String {
     .collect()
 }
 
+/// `DTR_...`: a data track.
+pub(crate) fn data_track_sid(rng: &mut ChaCha12Rng) -> TrackSid {
+    format!("DTR_{}", random_text(rng)).into()
+}
+
+/// What a participant knows a call of the server by.
+pub(crate) fn rpc_request_id(rng: &mut ChaCha12Rng) -> String {
+    format!("server-rpc-{}", random_text(rng))
+}
+
 /// `PA_...`
 pub(crate) fn participant_sid(rng: &mut ChaCha12Rng) -> ParticipantSid {
     format!("PA_{}", random_text(rng)).into()

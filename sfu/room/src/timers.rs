@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use plenum_types::{ParticipantId, Timestamp, TrackId};
+use plenum_types::{ParticipantId, RpcId, Timestamp, TrackId};
 
 /// What is due.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,10 @@ pub(crate) enum TimerKind {
     Unknown(ParticipantId),
     /// A simulated speaker falls silent.
     Speaker(ParticipantId),
+    /// The participant has not said that it got a call of the server.
+    RpcAck(RpcId),
+    /// The participant has not answered a call of the server.
+    Rpc(RpcId),
     /// Less is wanted of a track, for long enough to tell its publisher.
     Demand(TrackId),
 }

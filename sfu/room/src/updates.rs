@@ -47,6 +47,13 @@ impl Room {
             .filter_map(|track| self.tracks.get(track))
             .map(|track| track.info.clone())
             .collect();
+        let data_tracks: Vec<_> = participant
+            .data
+            .published
+            .values()
+            .filter_map(|sid| self.data_tracks.get(sid))
+            .map(|track| track.info.clone())
+            .collect();
         proto::ParticipantInfo {
             sid: participant.sid.to_string(),
             identity: participant.identity().to_string(),
@@ -59,7 +66,7 @@ impl Room {
             version: participant.version,
             permission: Some(participant.grants.permissions.to_proto()),
             region: self.config.server.region.clone(),
-            is_publisher: !participant.tracks.is_empty(),
+            is_publisher: !participant.tracks.is_empty() || !data_tracks.is_empty(),
             kind: participant.grants.kind.to_proto() as i32,
             attributes: participant
                 .grants
@@ -69,7 +76,7 @@ impl Room {
                 .collect(),
             disconnect_reason: proto::DisconnectReason::UnknownReason as i32,
             kind_details: participant.grants.kind_details.clone(),
-            data_tracks: Vec::new(),
+            data_tracks,
             client_protocol: participant.client.client_protocol,
             capabilities: participant.client.capabilities.clone(),
         }
@@ -131,6 +138,7 @@ impl Room {
         info.state = proto::participant_info::State::Disconnected as i32;
         info.disconnect_reason = reason as i32;
         info.tracks.clear();
+        info.data_tracks.clear();
         if info.encoded_len() > SMALL_UPDATE_BYTES {
             // Whoever hears that it is gone knows them.
             info.metadata.clear();
@@ -157,6 +165,7 @@ impl Room {
         let mut info = self.participant_info(participant);
         info.state = proto::participant_info::State::Disconnected as i32;
         info.tracks.clear();
+        info.data_tracks.clear();
         self.forget_gathered(id);
         let message = SignalMessage::new(update(vec![info]));
         self.send_to_all_but(Some(id), &message);

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
-    Codec, DataAudience, DataChannel, DataPolicy, DtlsRole, ExtensionIds, Fingerprint,
-    IceCredentials, MediaKind, Mid, ParticipantId, ParticipantSid, PayloadType, Rid, RoomHandle,
-    Ssrc, SubscriptionId, TrackId, TransportId,
+    Codec, DataAudience, DataChannel, DataPolicy, DataTrackSubscriber, DtlsRole, ExtensionIds,
+    Fingerprint, IceCredentials, MediaKind, Mid, ParticipantId, ParticipantSid, PayloadType, Rid,
+    RoomHandle, RpcId, Ssrc, SubscriptionId, TrackId, TransportId,
 };
 
 /// A command with the room that gave it. All ids in the command are the room's.
@@ -131,6 +131,46 @@ pub enum ShardCommand {
         query: u64,
         /// Whose decisions are shown; `None`: of as many Transports as fit.
         decisions_of: Option<ParticipantId>,
+    },
+    /// Calls a method of a participant. Its acknowledgement and its answer become events and go to nobody else.
+    SendRpc {
+        /// Names the call in events.
+        rpc: RpcId,
+        /// Names the call to the participant.
+        request_id: String,
+        /// Who is called.
+        to: ParticipantId,
+        /// Encoded `livekit.DataPacket`.
+        packet: Vec<u8>,
+    },
+    /// Nobody waits for the answer any more.
+    ForgetRpc {
+        /// Which call.
+        rpc: RpcId,
+    },
+    /// Who receives a data track from now on; makes it known.
+    SetDataTrack {
+        /// Whose it is.
+        publisher: ParticipantId,
+        /// The publisher's number for it.
+        handle: u16,
+        /// All of them.
+        subscribers: Vec<DataTrackSubscriber>,
+    },
+    /// A data track has ended.
+    RemoveDataTrack {
+        /// Whose it was.
+        publisher: ParticipantId,
+        /// The publisher's number for it.
+        handle: u16,
+    },
+    /// A participant of another room on this Shard is in this one from now on: its Transport goes on with its tracks. What
+    /// the other room forwarded to it has ended before.
+    AdoptTransport {
+        /// The room that it was in.
+        from: RoomHandle,
+        /// Which one.
+        transport: TransportId,
     },
     /// The room is gone: ends all that is left of it.
     CloseRoom,

@@ -76,3 +76,32 @@ pub enum DataAudience {
     /// These only.
     Only(Vec<ParticipantId>),
 }
+
+/// A participant that receives a data track (protocol.md 6.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataTrackSubscriber {
+    /// Who.
+    pub participant: ParticipantId,
+    /// The number under which it knows the track; written into each packet.
+    pub handle: u16,
+    /// Most frames a second that it wants; `None` means all.
+    pub frames_per_second: Option<u32>,
+}
+
+/// How a call of the server ended at the participant (protocol.md 6.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RpcAnswer {
+    /// What its handler returned.
+    Payload(String),
+    /// What went wrong, in the protocol's own codes.
+    Error {
+        /// `livekit.RpcError.code`
+        code: u32,
+        /// For a person.
+        message: String,
+        /// For the caller's program, may be empty.
+        data: String,
+    },
+    /// It is longer than the protocol allows, or in no form that we read.
+    Unreadable,
+}

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 use crate::{
-    DataChannel, DtlsVersion, ParticipantId, RoomHandle, ShardId, ShardView, SrtpProfile,
-    SubscriptionId, TrackId, TransportId,
+    DataChannel, DtlsVersion, ParticipantId, RoomHandle, RpcAnswer, RpcId, ShardId, ShardView,
+    SrtpProfile, SubscriptionId, TrackId, TransportId,
 };
 
 /// An event with the room it belongs to.
@@ -73,6 +73,18 @@ pub enum ShardEvent {
     },
     /// What there is of the room, as it was asked for (coalesced: of several that wait, the newest).
     View(Box<ShardView>),
+    /// A participant has got a call of the server.
+    RpcAcknowledged {
+        /// Which call.
+        rpc: RpcId,
+    },
+    /// A participant has answered a call of the server.
+    RpcAnswered {
+        /// Which call.
+        rpc: RpcId,
+        /// How.
+        answer: RpcAnswer,
+    },
     /// The client does not take its reliable data: the participant must reconnect. Said once per Transport.
     DataOverflow {
         /// Whose channels are full.

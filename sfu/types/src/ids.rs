@@ -107,18 +107,22 @@ number_id!(
     StreamId(u64)
 );
 number_id!(
-    /// A participant's session, unique in its room. Not reused.
+    /// A participant's session, unique on this member, since it may move to another room. Not reused.
     ParticipantId(u64)
 );
 number_id!(
-    /// A Transport, unique in its room. Not reused.
+    /// A Transport, unique on this member. Not reused.
     TransportId(u64)
 );
 number_id!(
-    /// A published track as Shards know it, unique in its room. Not reused.
+    /// A published track as Shards know it, unique on this member. Not reused.
     TrackId(u64)
 );
 number_id!(
     /// A track forwarded to one participant, unique in its room. Not reused.
     SubscriptionId(u64)
+);
+number_id!(
+    /// A remote procedure call of the server (PerformRpc), unique in its room. Not reused.
+    RpcId(u64)
 );

@@ -19,12 +19,14 @@ pub use command::{
     EncodingParams, LayerTarget, ReceiverCodec, ReceiverParams, RemoteParams, RoomToShard,
     SctpParams, SenderParams, ShardCommand, Sink, TransportParams,
 };
-pub use data::{DataAudience, DataChannel, DataParticipant, DataPolicy};
+pub use data::{
+    DataAudience, DataChannel, DataParticipant, DataPolicy, DataTrackSubscriber, RpcAnswer,
+};
 pub use event::{FailureCause, LinkQuality, ShardEvent, ShardToRoom, SpeakerLevel, TransportState};
 pub use ice::{Candidate, CandidateProtocol, IceCredentials, Path};
 pub use ids::{
     Mid, ParticipantId, ParticipantIdentity, ParticipantSid, Rid, RoomHandle, RoomName, RoomSid,
-    ShardId, StreamId, SubscriptionId, TrackId, TrackSid, TransportId,
+    RpcId, ShardId, StreamId, SubscriptionId, TrackId, TrackSid, TransportId,
 };
 pub use media::{
     Codec, DtlsRole, DtlsVersion, ExtensionIds, Fingerprint, MediaKind, MediaPolicy, PayloadType,

@@ -34,12 +34,18 @@ pub(crate) enum Content {
     Transcription,
     /// Only to those who may see metrics.
     Metrics,
+    /// Says that a call has come.
+    RpcAck,
+    /// Answers a call.
+    RpcResponse,
 }
 
 fn content_of(number: u32) -> Option<Content> {
     Some(match number {
-        // user, sip_dtmf, rpc_request, rpc_ack, rpc_response, encrypted_packet
-        2 | 6 | 10 | 11 | 12 | 18 => Content::Plain,
+        // user, sip_dtmf, rpc_request, encrypted_packet
+        2 | 6 | 10 | 18 => Content::Plain,
+        11 => Content::RpcAck,
+        12 => Content::RpcResponse,
         // chat_message, stream_header, stream_chunk, stream_trailer
         9 | 13 | 14 | 15 => Content::Text,
         7 => Content::Transcription,
@@ -50,23 +56,23 @@ fn content_of(number: u32) -> Option<Content> {
 
 /// One field of a message in protobuf's encoding.
 #[derive(Debug, Clone, Copy)]
-struct Field<'a> {
-    number: u32,
+pub(super) struct Field<'a> {
+    pub(super) number: u32,
     /// Tag and value.
     raw: &'a [u8],
-    value: Value<'a>,
+    pub(super) value: Value<'a>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     Fixed,
 }
 
 /// Walks fields; `Err` once if the bytes are no message.
-struct Fields<'a> {
-    rest: &'a [u8],
+pub(super) struct Fields<'a> {
+    pub(super) rest: &'a [u8],
 }
 
 /// The bytes are no protobuf message.
@@ -128,6 +134,8 @@ impl<'a> Iterator for Fields<'a> {
 pub(crate) struct Envelope<'a> {
     message: &'a [u8],
     pub(crate) content: Content,
+    /// The message inside.
+    pub(super) body: &'a [u8],
     /// Number of a reliable message of its sender, from 1; 0 if it has none.
     pub(crate) sequence: u32,
     /// The sender as the message itself says.
@@ -149,6 +157,7 @@ impl<'a> Envelope<'a> {
         let mut envelope = Self {
             message,
             content: Content::Plain,
+            body: &[],
             sequence: 0,
             claimed_identity: "",
             identities: SmallVec::new(),
@@ -180,7 +189,10 @@ impl<'a> Envelope<'a> {
                         }
                     }
                     // The last member of a oneof wins.
-                    content = content_of(number).or(content);
+                    if let Some(known) = content_of(number) {
+                        content = Some(known);
+                        envelope.body = bytes;
+                    }
                 }
                 _ => {}
             }

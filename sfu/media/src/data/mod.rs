@@ -3,6 +3,9 @@
 mod envelope;
 mod rate;
 mod router;
+mod rpc;
 mod shard;
+mod tracks;
 
 pub(crate) use router::DataRouter;
+pub(crate) use tracks::DataTracks;

@@ -4,13 +4,14 @@ use std::{collections::VecDeque, rc::Rc, time::Duration};
 
 use hashbrown::HashMap;
 use plenum_types::{
-    DataAudience, DataParticipant, DataPolicy, ParticipantId, ParticipantSid, Timestamp,
-    TransportId,
+    DataAudience, DataParticipant, DataPolicy, ParticipantId, ParticipantSid, ShardEvent,
+    Timestamp, TransportId,
 };
 
 use super::{
     envelope::{Content, Envelope},
     rate::SenderRate,
+    rpc::ServerRpcs,
 };
 
 /// Reliable messages of a sender that are kept for receivers that resume: for this long...
@@ -66,6 +67,8 @@ pub(crate) struct Delivery {
     pub(crate) progress: Option<u32>,
     /// The sender keeps its rate: see [`super::rate`].
     pub(crate) within_rate: bool,
+    /// It answers the server, and goes to nobody.
+    pub(crate) to_server: Option<ShardEvent>,
 }
 
 /// Data routing of one room.
@@ -78,6 +81,7 @@ pub(crate) struct DataRouter {
     senders: HashMap<ParticipantId, Sender>,
     rates: HashMap<ParticipantId, SenderRate>,
     waiting: HashMap<ParticipantId, Waiting>,
+    pub(crate) rpcs: ServerRpcs,
 }
 
 impl DataRouter {
@@ -116,14 +120,18 @@ impl DataRouter {
         reliable: bool,
         now: Timestamp,
     ) -> Result<Delivery, Refusal> {
-        let sender = self.participant(from).ok_or(Refusal::NotAllowed)?;
-        if !sender.can_publish_data {
+        if !self
+            .participant(from)
+            .is_some_and(|sender| sender.can_publish_data)
+        {
             return Err(Refusal::NotAllowed);
         }
         let envelope = Envelope::read(message)
             .ok()
             .flatten()
             .ok_or(Refusal::Malformed)?;
+        let to_server = self.rpcs.claim(from, &envelope);
+        let sender = self.participant(from).ok_or(Refusal::NotAllowed)?;
         if envelope.content == Content::Transcription && !sender.agent {
             return Err(Refusal::NotAllowed);
         }
@@ -154,7 +162,8 @@ impl DataRouter {
             .participants
             .iter()
             .filter(|receiver| {
-                receiver.participant != from
+                to_server.is_none()
+                    && receiver.participant != from
                     && (everyone
                         || envelope.identities.contains(&receiver.identity.as_str())
                         || envelope.sids.contains(&receiver.sid.as_str()))
@@ -185,6 +194,7 @@ impl DataRouter {
             to,
             progress,
             within_rate,
+            to_server,
         })
     }
 

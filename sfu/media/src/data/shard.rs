@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use plenum_transport::DataError;
 use plenum_types::{
-    DataAudience, DataChannel, ParticipantId, ParticipantSid, ShardEvent, Timestamp,
+    DataAudience, DataChannel, ParticipantId, ParticipantSid, RpcId, ShardEvent, Timestamp,
 };
 
-use super::rate::spare;
+use super::{rate::spare, tracks::renumber};
 use crate::{
     keys::{RoomKey, TransportKey},
     shard::Shard,
@@ -32,10 +32,8 @@ impl Shard {
         let reliable = match channel {
             DataChannel::Reliable => true,
             DataChannel::Lossy => false,
-            // Data tracks need subscriptions of their own, which no command makes: nobody receives them.
             DataChannel::DataTrack => {
-                self.stats.data_refused += 1;
-                return;
+                return self.receive_data_track(now, room_key, from, message);
             }
         };
         let Ok(delivery) = room.data.route(from, message, reliable, now) else {
@@ -51,6 +49,9 @@ impl Shard {
                 },
             );
         }
+        if let Some(event) = delivery.to_server {
+            self.events.push(handle, event);
+        }
         for to in delivery.to.iter() {
             if !delivery.within_rate && !self.has_spare_room(room_key, *to, channel) {
                 self.stats.data_over_rate += 1;
@@ -59,6 +60,80 @@ impl Shard {
             }
             self.deliver(now, room_key, *to, channel, &delivery.message);
         }
+    }
+
+    /// A packet of a data track.
+    fn receive_data_track(
+        &mut self,
+        now: Timestamp,
+        room_key: RoomKey,
+        from: ParticipantId,
+        packet: &[u8],
+    ) {
+        let Some(routed) = self
+            .rooms
+            .get_mut(room_key.index())
+            .and_then(|room| room.data_tracks.route(from, packet, now))
+        else {
+            self.stats.data_refused += 1;
+            return;
+        };
+        let mut packet = packet.to_vec();
+        for (to, handle) in routed.to {
+            renumber(&mut packet, handle);
+            let has_room =
+                routed.within_rate || self.has_spare_room(room_key, to, DataChannel::DataTrack);
+            if !has_room {
+                self.stats.data_over_rate += 1;
+            }
+            if has_room && self.send_track_packet(now, room_key, to, &packet) {
+                self.stats.data_sent += 1;
+            } else {
+                self.stats.data_refused += 1;
+            }
+        }
+    }
+
+    /// Whether the receiver's channel took it. One that isn't open yet gets what comes later.
+    fn send_track_packet(
+        &mut self,
+        now: Timestamp,
+        room_key: RoomKey,
+        to: ParticipantId,
+        packet: &[u8],
+    ) -> bool {
+        let Some(key) = self
+            .rooms
+            .get(room_key.index())
+            .and_then(|room| room.data.downlink(to))
+            .and_then(|id| self.transports.find(room_key, id))
+        else {
+            return false;
+        };
+        let Some(entry) = self.transports.get_mut(key) else {
+            return false;
+        };
+        let sent = entry
+            .transport
+            .send_data(DataChannel::DataTrack, packet, now);
+        self.touched.push(key);
+        sent.is_ok()
+    }
+
+    /// Calls a method of a participant for the server.
+    pub(crate) fn send_rpc(
+        &mut self,
+        now: Timestamp,
+        room: RoomKey,
+        rpc: RpcId,
+        request_id: String,
+        to: ParticipantId,
+        packet: Vec<u8>,
+    ) {
+        if let Some(known) = self.rooms.get_mut(room.index()) {
+            known.data.rpcs.expect(rpc, request_id, to);
+        }
+        self.deliver(now, room, to, DataChannel::Reliable, &packet.into());
     }
 
     /// A message of the server itself.

@@ -116,6 +116,8 @@ pub struct Call {
     pub clients: Vec<Client>,
     pub network: Network,
     pub events: Vec<ShardEvent>,
+    /// Whose commands are given.
+    pub room: RoomHandle,
     next_id: u64,
 }
 
@@ -169,6 +171,7 @@ impl Call {
             clients: Vec::new(),
             network: Network::default(),
             events: Vec::new(),
+            room: ROOM,
             next_id: 1,
         }
     }
@@ -182,7 +185,7 @@ impl Call {
         self.shard.handle_command(
             self.now,
             RoomToShard {
-                room: ROOM,
+                room: self.room,
                 command,
             },
         );
@@ -226,7 +229,7 @@ impl Call {
         let transport = self.clients[place].transport;
         self.check_path(place);
         self.shard
-            .connect_with_keys(self.now, ROOM, transport, &ours, &theirs)
+            .connect_with_keys(self.now, self.room, transport, &ours, &theirs)
             .unwrap();
         self.settle();
     }
@@ -290,7 +293,7 @@ impl Call {
             }
         }
         while let Some(event) = self.shard.poll_event() {
-            assert_eq!(event.room, ROOM);
+            assert_eq!(event.room, self.room);
             self.events.push(event.event);
         }
     }

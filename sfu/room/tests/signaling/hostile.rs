@@ -219,7 +219,7 @@ impl Chaos {
                 subscription: subscription.unwrap_or(SubscriptionId(0)),
             },
             2 => ShardEvent::DataProgress {
-                participant: ParticipantId(self.rng.u64(..60)),
+                participant: ParticipantId(FIRST_ID + self.rng.u64(..60)),
                 last_sequence: 1,
             },
             _ => ShardEvent::TransportState { transport, state },

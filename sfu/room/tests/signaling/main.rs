@@ -6,13 +6,16 @@
     reason = "a panic in a test is a failed test"
 )]
 
+mod calling;
 mod candidates;
+mod data_tracks;
 mod dual;
 mod dynacast;
 mod ending;
 mod hostile;
 mod inspecting;
 mod joining;
+mod moving;
 mod publishing;
 mod resuming;
 mod server_api;

@@ -22,7 +22,7 @@ fn a_resume_starts_with_reconnect_and_touches_no_media() {
     world.publish(&alice);
     let bob = world.join("bob");
     world.shard(ShardEvent::DataProgress {
-        participant: plenum_types::ParticipantId(1),
+        participant: plenum_types::ParticipantId(FIRST_ID + 1),
         last_sequence: 7,
     });
     world.forget_all();

@@ -38,6 +38,9 @@ pub(crate) const MICROPHONE_CID: &str = "e53136b1-747c-4efc-9b00-e0295d8d5609";
 /// Track ids in `PUBLISH`.
 pub(crate) const CAMERA_CID: &str = "4aeae06b-158c-47b4-838a-58d46441562b";
 
+/// Ids of a room begin with its handle.
+pub(crate) const FIRST_ID: u64 = 1 << 36;
+
 pub(crate) const SHARD: ShardId = ShardId(0);
 
 pub(crate) fn config() -> RoomConfig {
@@ -63,6 +66,7 @@ pub(crate) fn config() -> RoomConfig {
         },
         ice_servers: Vec::new(),
         remote_unmute: false,
+        data_tracks: true,
         limits: Limits::default(),
     }
 }

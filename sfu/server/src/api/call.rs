@@ -1,5 +1,7 @@
 //! The calls of `livekit.RoomService` and `livekit.AgentDispatchService`: what they need, and what they do.
 
+use std::time::Duration;
+
 use livekit_protocol as proto;
 use plenum_room::{ApiRequest, ApiResponse};
 use plenum_types::RoomName;
@@ -13,7 +15,7 @@ use super::{
 use crate::{
     agents::{self, DispatchError},
     auth::Claims,
-    rooms::{NewRoom, RoomDefaults, Rooms},
+    rooms::{API_ANSWER, NewRoom, RoomDefaults, Rooms, rpc_answer},
 };
 
 const ROOM_SERVICE: &str = "livekit.RoomService";
@@ -50,11 +52,17 @@ pub enum Method {
     DeleteDispatch,
     /// Lists the dispatches of a room with their jobs.
     ListDispatch,
+    /// Calls a method of a participant.
+    PerformRpc,
+    /// Takes a participant to another room.
+    MoveParticipant,
+    /// Not offered: shows a participant's tracks in another room too.
+    ForwardParticipant,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::CreateRoom,
         Self::ListRooms,
         Self::DeleteRoom,
@@ -69,6 +77,9 @@ impl Method {
         Self::CreateDispatch,
         Self::DeleteDispatch,
         Self::ListDispatch,
+        Self::PerformRpc,
+        Self::MoveParticipant,
+        Self::ForwardParticipant,
     ];
 
     /// Its name in the URL.
@@ -89,6 +100,9 @@ impl Method {
             Self::CreateDispatch => "CreateDispatch",
             Self::DeleteDispatch => "DeleteDispatch",
             Self::ListDispatch => "ListDispatch",
+            Self::PerformRpc => "PerformRpc",
+            Self::MoveParticipant => "MoveParticipant",
+            Self::ForwardParticipant => "ForwardParticipant",
         }
     }
 
@@ -147,6 +161,12 @@ pub enum Call {
     DeleteDispatch(proto::DeleteAgentDispatchRequest),
     /// See [`Method::ListDispatch`].
     ListDispatch(proto::ListAgentDispatchRequest),
+    /// See [`Method::PerformRpc`].
+    PerformRpc(proto::PerformRpcRequest),
+    /// See [`Method::MoveParticipant`].
+    MoveParticipant(proto::MoveParticipantRequest),
+    /// See [`Method::ForwardParticipant`].
+    ForwardParticipant(proto::ForwardParticipantRequest),
 }
 
 /// The answer to a call.
@@ -166,6 +186,8 @@ pub enum Answer {
     Dispatch(Box<proto::AgentDispatch>),
     /// Dispatches.
     Dispatches(proto::ListAgentDispatchResponse),
+    /// What a participant's method returned.
+    Rpc(proto::PerformRpcResponse),
     /// Done.
     Empty,
 }
@@ -192,6 +214,7 @@ impl Answer {
             Self::Track(track) => write(track.as_ref(), json::TRACK_ANSWER, encoding),
             Self::Dispatch(dispatch) => write(dispatch.as_ref(), json::DISPATCH, encoding),
             Self::Dispatches(list) => write(list, json::DISPATCHES, encoding),
+            Self::Rpc(response) => write(response, json::RPC_ANSWER, encoding),
             Self::Empty => write(&proto::DeleteRoomResponse::default(), json::EMPTY, encoding),
         }
     }
@@ -231,6 +254,9 @@ impl Call {
             Method::CreateDispatch => Self::CreateDispatch(Box::new(decode(encoding, body)?)),
             Method::DeleteDispatch => Self::DeleteDispatch(decode(encoding, body)?),
             Method::ListDispatch => Self::ListDispatch(decode(encoding, body)?),
+            Method::PerformRpc => Self::PerformRpc(decode(encoding, body)?),
+            Method::MoveParticipant => Self::MoveParticipant(decode(encoding, body)?),
+            Method::ForwardParticipant => Self::ForwardParticipant(decode(encoding, body)?),
         })
     }
 
@@ -251,6 +277,9 @@ impl Call {
             Self::CreateDispatch(request) => Some(&request.room),
             Self::DeleteDispatch(request) => Some(&request.room),
             Self::ListDispatch(request) => Some(&request.room),
+            Self::PerformRpc(request) => Some(&request.room),
+            Self::MoveParticipant(request) => Some(&request.room),
+            Self::ForwardParticipant(request) => Some(&request.room),
         }
     }
 
@@ -263,6 +292,17 @@ impl Call {
         let (allowed, needed) = match self {
             Self::CreateRoom(_) | Self::DeleteRoom(_) => (video.room_create, "roomCreate"),
             Self::ListRooms(_) => (video.room_list, "roomList"),
+            Self::MoveParticipant(proto::MoveParticipantRequest {
+                destination_room, ..
+            })
+            | Self::ForwardParticipant(proto::ForwardParticipantRequest {
+                destination_room, ..
+            }) => (
+                video.room_admin
+                    && self.room() == Some(video.room.as_str())
+                    && *destination_room == video.destination_room,
+                "roomAdmin for this room and destinationRoom for the other one",
+            ),
             _ => (
                 video.room_admin && self.room() == Some(video.room.as_str()),
                 "roomAdmin for this room",
@@ -290,7 +330,32 @@ impl Call {
             }
             agents::check(&request.agents).map_err(|error| invalid(error.to_string()))?;
         }
-        Ok(())
+        self.check_destination()
+    }
+
+    fn check_destination(&self) -> Result<(), TwirpError> {
+        match self {
+            Self::MoveParticipant(request) if request.destination_room.is_empty() => Err(
+                TwirpError::new(Code::InvalidArgument, "destination_room is empty"),
+            ),
+            Self::MoveParticipant(request) if request.destination_room == request.room => Err(
+                TwirpError::new(Code::InvalidArgument, "destination_room is the room itself"),
+            ),
+            Self::ForwardParticipant(_) => Err(TwirpError::new(
+                Code::Unimplemented,
+                "ForwardParticipant is not offered by this server; MoveParticipant is",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// How long the room may take for it.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        match self {
+            Self::PerformRpc(request) => rpc_answer(request.response_timeout_ms),
+            _ => API_ANSWER,
+        }
     }
 
     /// The method that it calls.
@@ -311,6 +376,9 @@ impl Call {
             Self::CreateDispatch(_) => Method::CreateDispatch,
             Self::DeleteDispatch(_) => Method::DeleteDispatch,
             Self::ListDispatch(_) => Method::ListDispatch,
+            Self::PerformRpc(_) => Method::PerformRpc,
+            Self::MoveParticipant(_) => Method::MoveParticipant,
+            Self::ForwardParticipant(_) => Method::ForwardParticipant,
         }
     }
 
@@ -338,24 +406,7 @@ impl Call {
     pub async fn carry_out(self, rooms: &Rooms) -> Option<Result<Answer, TwirpError>> {
         let room: RoomName = self.room()?.into();
         let agents = &rooms.config().agents;
-        let request = match self {
-            Self::ListRooms(_) => return None,
-            Self::CreateRoom(_) => ApiRequest::GetRoom,
-            Self::DeleteRoom(_) => ApiRequest::DeleteRoom,
-            Self::ListParticipants(_) => ApiRequest::ListParticipants,
-            Self::GetParticipant(request) => ApiRequest::GetParticipant(request.identity.into()),
-            Self::RemoveParticipant(request) => {
-                ApiRequest::RemoveParticipant(request.identity.into())
-            }
-            Self::MutePublishedTrack(request) => ApiRequest::MutePublishedTrack {
-                identity: request.identity.into(),
-                track: request.track_sid.into(),
-                muted: request.muted,
-            },
-            Self::UpdateParticipant(request) => ApiRequest::UpdateParticipant(*request),
-            Self::UpdateSubscriptions(request) => ApiRequest::UpdateSubscriptions(request),
-            Self::SendData(request) => ApiRequest::SendData(request),
-            Self::UpdateRoomMetadata(request) => ApiRequest::UpdateRoomMetadata(request.metadata),
+        let result = match self {
             Self::CreateDispatch(request) => {
                 let wanted = proto::RoomAgentDispatch {
                     agent_name: request.agent_name,
@@ -377,8 +428,10 @@ impl Call {
                     Answer::Dispatches(proto::ListAgentDispatchResponse { agent_dispatches })
                 }));
             }
+            Self::MoveParticipant(request) => rooms.move_participant(request).await?,
+            call => rooms.call(&room, call.of_one_room()?).await?,
         };
-        let response = match rooms.call(&room, request).await? {
+        let response = match result {
             Ok(response) => response,
             Err(error) => return Some(Err(error.into())),
         };
@@ -391,9 +444,39 @@ impl Call {
             ApiResponse::Track(track) => Answer::Track(Box::new(proto::MuteRoomTrackResponse {
                 track: Some(*track),
             })),
+            ApiResponse::RpcPayload(payload) => Answer::Rpc(proto::PerformRpcResponse { payload }),
             // No call of this service looks at a room.
             ApiResponse::Done | ApiResponse::View(_) => Answer::Empty,
         }))
+    }
+
+    /// What the call asks of its room; `None` if it concerns several.
+    fn of_one_room(self) -> Option<ApiRequest> {
+        Some(match self {
+            Self::ListRooms(_)
+            | Self::MoveParticipant(_)
+            | Self::ForwardParticipant(_)
+            | Self::CreateDispatch(_)
+            | Self::DeleteDispatch(_)
+            | Self::ListDispatch(_) => return None,
+            Self::PerformRpc(request) => ApiRequest::PerformRpc(request),
+            Self::CreateRoom(_) => ApiRequest::GetRoom,
+            Self::DeleteRoom(_) => ApiRequest::DeleteRoom,
+            Self::ListParticipants(_) => ApiRequest::ListParticipants,
+            Self::GetParticipant(request) => ApiRequest::GetParticipant(request.identity.into()),
+            Self::RemoveParticipant(request) => {
+                ApiRequest::RemoveParticipant(request.identity.into())
+            }
+            Self::MutePublishedTrack(request) => ApiRequest::MutePublishedTrack {
+                identity: request.identity.into(),
+                track: request.track_sid.into(),
+                muted: request.muted,
+            },
+            Self::UpdateParticipant(request) => ApiRequest::UpdateParticipant(*request),
+            Self::UpdateSubscriptions(request) => ApiRequest::UpdateSubscriptions(request),
+            Self::SendData(request) => ApiRequest::SendData(request),
+            Self::UpdateRoomMetadata(request) => ApiRequest::UpdateRoomMetadata(request.metadata),
+        })
     }
 }
 
@@ -447,6 +530,8 @@ mod tests {
             let expected = match method {
                 Method::CreateRoom | Method::DeleteRoom => [true, false, false, false],
                 Method::ListRooms => [false, true, false, false],
+                // They need a grant for the other room too, see below.
+                Method::MoveParticipant | Method::ForwardParticipant => [false; 4],
                 _ => [false, false, true, false],
             };
             let found = [create(), list(), admin("lobby"), admin("other")]
@@ -475,6 +560,41 @@ mod tests {
         let error = call.check(&claims).unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument);
         assert!(error.message.contains("studio"));
+    }
+
+    /// covers: grant.destinationRoom
+    #[test]
+    fn a_move_needs_both_rooms_and_forwarding_is_not_offered() {
+        let claims = |destination_room: &str| Claims {
+            video: VideoGrant {
+                room_admin: true,
+                room: "lobby".to_owned(),
+                destination_room: destination_room.to_owned(),
+                ..Default::default()
+            },
+            ..Claims::default()
+        };
+        let check = |method, destination: &str, claims: &Claims| {
+            let body =
+                format!(r#"{{"room":"lobby","identity":"a","destinationRoom":"{destination}"}}"#);
+            let call = Call::read(method, Encoding::Json, body.as_bytes()).unwrap();
+            call.check(claims).map_err(|error| error.code)
+        };
+        let moving = Method::MoveParticipant;
+        assert_eq!(check(moving, "hall", &claims("hall")), Ok(()));
+        assert_eq!(
+            check(moving, "hall", &claims("attic")),
+            Err(Code::Unauthenticated)
+        );
+        assert_eq!(check(moving, "", &claims("")), Err(Code::InvalidArgument));
+        assert_eq!(
+            check(moving, "lobby", &claims("lobby")),
+            Err(Code::InvalidArgument)
+        );
+        assert_eq!(
+            check(Method::ForwardParticipant, "hall", &claims("hall")),
+            Err(Code::Unimplemented)
+        );
     }
 
     #[test]

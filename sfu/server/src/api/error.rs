@@ -28,10 +28,16 @@ pub enum Code {
     ResourceExhausted,
     /// Try again.
     Unavailable,
+    /// What was asked of a participant took too long.
+    Canceled,
+    /// A participant's own error.
+    Internal,
+    /// This server doesn't offer it.
+    Unimplemented,
 }
 
 impl Code {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::BadRoute,
         Self::Malformed,
         Self::InvalidArgument,
@@ -40,6 +46,9 @@ impl Code {
         Self::FailedPrecondition,
         Self::ResourceExhausted,
         Self::Unavailable,
+        Self::Canceled,
+        Self::Internal,
+        Self::Unimplemented,
     ];
 
     /// As Twirp writes it.
@@ -54,6 +63,9 @@ impl Code {
             Self::FailedPrecondition => "failed_precondition",
             Self::ResourceExhausted => "resource_exhausted",
             Self::Unavailable => "unavailable",
+            Self::Canceled => "canceled",
+            Self::Internal => "internal",
+            Self::Unimplemented => "unimplemented",
         }
     }
 
@@ -67,6 +79,9 @@ impl Code {
             Self::FailedPrecondition => StatusCode::PRECONDITION_FAILED,
             Self::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Canceled => StatusCode::REQUEST_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         }
     }
 }
@@ -125,6 +140,10 @@ impl From<ApiError> for TwirpError {
             ApiErrorCode::FailedPrecondition => Code::FailedPrecondition,
             ApiErrorCode::ResourceExhausted => Code::ResourceExhausted,
             ApiErrorCode::Unavailable => Code::Unavailable,
+            ApiErrorCode::Canceled => Code::Canceled,
+            ApiErrorCode::Malformed => Code::Malformed,
+            ApiErrorCode::Internal => Code::Internal,
+            ApiErrorCode::Unimplemented => Code::Unimplemented,
         };
         Self::new(code, error.message)
     }

@@ -30,6 +30,8 @@ const VERSION: Shape = Message(&[("unix_micro", Long), ("ticks", Number)]);
 
 const CODEC: Shape = Message(&[("mime", Text), ("fmtp_line", Text)]);
 
+pub(super) const RPC_ANSWER: Shape = Message(&[("payload", Text)]);
+
 pub(super) const ROOM: Shape = Message(&[
     ("sid", Text),
     ("name", Text),

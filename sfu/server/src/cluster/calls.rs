@@ -23,8 +23,8 @@ use crate::{
 
 /// A call is tried again this long while its room changes homes.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// A home may take this long for a call; longer than a room may.
-const ANSWER: Duration = Duration::from_secs(6);
+/// A home may take this much longer for a call than a room may.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 /// Members may take this long to list their rooms.
 const LIST: Duration = Duration::from_secs(1);
 /// Names the life of the member that a call is meant for; another one answers with [`MISDIRECTED`].
@@ -180,7 +180,13 @@ impl Cluster {
             (INCARNATION_HEADER, incarnation.to_string()),
         ];
         self.peers
-            .post_raw(address, &path, &headers, raw.body.clone(), ANSWER)
+            .post_raw(
+                address,
+                &path,
+                &headers,
+                raw.body.clone(),
+                raw.call.patience() + ANSWER_MARGIN,
+            )
             .await
     }
 

@@ -70,6 +70,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("PLENUM_DEPARTURE_TIMEOUT", "room.departure_timeout_seconds"),
     ("PLENUM_MAX_PARTICIPANTS", "room.max_participants"),
     ("PLENUM_MAX_ROOMS", "room.max_rooms"),
+    ("PLENUM_ENABLE_DATA_TRACKS", "room.enable_data_tracks"),
     ("SERVER_INSTANCE_ID", "cluster.instance_id"),
     ("REDIS_URL", "cluster.redis_url"),
     ("PLENUM_INTERNAL_ADDRESS", "cluster.internal_address"),

@@ -103,6 +103,8 @@ pub struct RoomConfig {
     pub max_participants: u32,
     /// Rooms on this member; 0 means no limit.
     pub max_rooms: u32,
+    /// Participants may publish data tracks.
+    pub enable_data_tracks: bool,
 }
 
 /// Several members as one service.
@@ -197,6 +199,7 @@ impl Default for RoomConfig {
             departure_timeout_seconds: 20,
             max_participants: 0,
             max_rooms: 0,
+            enable_data_tracks: true,
         }
     }
 }

@@ -8,11 +8,12 @@ mod moving;
 mod open;
 mod registry;
 mod task;
+mod travel;
 mod waiting;
 
 pub use moving::{MoveError, Mover};
 pub use open::{Held, NewRoom, OpenError, RoomDefaults};
-pub(crate) use registry::state_mismatch;
+pub(crate) use registry::{API_ANSWER, rpc_answer, state_mismatch};
 pub use registry::{RoomSummary, Rooms, RoomsConfig};
 
 #[cfg(doc)]

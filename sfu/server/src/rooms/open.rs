@@ -48,6 +48,8 @@ pub struct RoomDefaults {
     pub settings: RoomSettings,
     /// Rooms on this member; 0 means no limit.
     pub max_rooms: usize,
+    /// Participants may publish data tracks.
+    pub data_tracks: bool,
 }
 
 impl From<&config::RoomConfig> for RoomDefaults {
@@ -60,6 +62,7 @@ impl From<&config::RoomConfig> for RoomDefaults {
                 metadata: String::new(),
             },
             max_rooms: config.max_rooms as usize,
+            data_tracks: config.enable_data_tracks,
         }
     }
 }
@@ -284,6 +287,7 @@ impl Rooms {
             media: MediaPolicy::default(),
             ice_servers: Vec::new(),
             remote_unmute: false,
+            data_tracks: self.config.defaults.data_tracks,
             limits: Limits::default(),
         };
         let rng = crate::entropy::secure_rng();
@@ -384,6 +388,7 @@ pub(super) fn join_of(
         settings: ConnectionSettings {
             auto_subscribe: settings.auto_subscribe,
             adaptive_stream: settings.adaptive_stream,
+            auto_subscribe_data_track: settings.auto_subscribe_data_track.unwrap_or(false),
         },
         mode: match context.version {
             SignalVersion::V0 => SessionMode::Dual,

@@ -14,8 +14,8 @@ use livekit_protocol as proto;
 use plenum_cluster::{Membership, directory::EndReason as ClaimEnd};
 use plenum_engine::{Clock, Engine, ShardHealth, ShardNews};
 use plenum_room::{
-    ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive, RoomInput,
-    RoomStats, ServerIdentity, SignalMessage,
+    ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive,
+    MAX_RPC_TIMEOUT, RoomInput, RoomStats, ServerIdentity, SignalMessage, rpc_timeout,
 };
 use plenum_types::{Candidate, RoomHandle, RoomName, RoomSid, ShardId};
 use tokio::{
@@ -34,13 +34,18 @@ use crate::{
     agents::Agents,
     auth::Keys,
     metrics::Metrics,
-    signal::{Connection, FrameSink, JoinContext, JoinError, Outgoing, outbox},
+    signal::{Connection, FrameRoute, FrameSink, JoinContext, JoinError, Outgoing, outbox},
 };
 
 /// How long a room may take for its first answer. Clients wait 5 s for it (protocol.md 1.5).
 const FIRST_ANSWER: Duration = Duration::from_secs(4);
 /// How long a room may take for a server API call.
-const API_ANSWER: Duration = Duration::from_secs(5);
+pub(crate) const API_ANSWER: Duration = Duration::from_secs(5);
+
+/// How long a room may take for PerformRpc: it waits for a participant as long as the caller says.
+pub(crate) fn rpc_answer(response_timeout_ms: u32) -> Duration {
+    API_ANSWER + rpc_timeout(response_timeout_ms).min(MAX_RPC_TIMEOUT)
+}
 
 /// What rooms need of the rest of the process.
 pub struct RoomsConfig {
@@ -161,11 +166,13 @@ impl Rooms {
         let connection = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
         let (sender, mut from_room) = outbox();
         let (refuse, mut refused) = oneshot::channel();
-        let sink = FrameSink::new(connection, room.frames.clone());
+        let route = FrameRoute::new(room.frames.clone());
+        let sink = FrameSink::new(connection, route.clone());
         room.messages
             .send(RoomMessage::Connect(Box::new(NewConnection {
                 join: join_of(context, connection, room.shard, self.candidates(room.shard)),
                 outbox: sender,
+                route,
                 claims: context.claims.clone(),
                 refuse,
                 place,
@@ -209,6 +216,20 @@ impl Rooms {
         request: ApiRequest,
     ) -> Option<Result<ApiResponse, ApiError>> {
         let room = self.find(name).await?;
+        self.call_with(&room, request, None).await
+    }
+
+    /// The same, on a room that was found; with the room to which a participant may go.
+    pub(super) async fn call_with(
+        &self,
+        room: &RoomRef,
+        request: ApiRequest,
+        target: Option<RoomRef>,
+    ) -> Option<Result<ApiResponse, ApiError>> {
+        let patience = match &request {
+            ApiRequest::PerformRpc(request) => rpc_answer(request.response_timeout_ms),
+            _ => API_ANSWER,
+        };
         let place = match room.waiting.take() {
             Ok(place) => place,
             Err(busy) => {
@@ -219,14 +240,17 @@ impl Rooms {
             }
         };
         let (answer, answered) = oneshot::channel();
-        room.messages
-            .send(RoomMessage::Call(Box::new(request), answer, place))
-            .ok()?;
-        match timeout(API_ANSWER, answered).await {
+        let request = Box::new(request);
+        let message = match target {
+            None => RoomMessage::Call(request, answer, place),
+            Some(target) => RoomMessage::Send(request, answer, place, Box::new(target)),
+        };
+        room.messages.send(message).ok()?;
+        match timeout(patience, answered).await {
             Ok(result) => result.ok(),
             Err(_) => Some(Err(ApiError {
                 code: ApiErrorCode::Unavailable,
-                message: format!("the room did not answer within {} s", API_ANSWER.as_secs()),
+                message: format!("the room did not answer within {} s", patience.as_secs()),
             })),
         }
     }
@@ -459,7 +483,7 @@ pub(crate) fn state_mismatch() -> Connection {
     // Nobody reads what the client still says.
     let (frames, _) = mpsc::unbounded_channel();
     Connection {
-        to_room: FrameSink::new(ConnectionId(0), frames),
+        to_room: FrameSink::new(ConnectionId(0), FrameRoute::new(frames)),
         first,
         from_room,
     }

@@ -24,10 +24,13 @@ use tokio::{
 
 use tracing::Instrument as _;
 
-use super::{MoveError, Mover, RoomSummary, Rooms, open::claims_of, waiting::Place};
+use super::{
+    MoveError, Mover, RoomSummary, Rooms, open::claims_of, registry::RoomRef, travel::Handover,
+    waiting::Place,
+};
 use crate::{
     auth::Claims,
-    signal::{Inbound, Outbox},
+    signal::{FrameRoute, Inbound, Outbox},
 };
 
 /// Changes that clients made to what must not be lost are gathered this long (claims.md rule 15).
@@ -49,6 +52,15 @@ pub(super) enum RoomMessage {
         Place,
     ),
     Input(Box<RoomInput>),
+    /// MoveParticipant, with the room to which the participant may go as it is.
+    Send(
+        Box<ApiRequest>,
+        oneshot::Sender<Result<ApiResponse, ApiError>>,
+        Place,
+        Box<RoomRef>,
+    ),
+    /// A participant comes from another room.
+    Arrive(Box<Handover>),
     /// It ends, and its claim's end says this.
     End(EndReason, directory::EndReason),
     /// Another member is to become the room's home.
@@ -60,6 +72,8 @@ pub(super) enum RoomMessage {
 pub(super) struct NewConnection {
     pub(super) join: Join,
     pub(super) outbox: Outbox,
+    /// Turned when the client goes to another room.
+    pub(super) route: FrameRoute,
     pub(super) claims: Claims,
     pub(super) refuse: oneshot::Sender<JoinRefusal>,
     /// Its place among those who wait.
@@ -73,8 +87,10 @@ pub(super) struct TaskInputs {
     pub(super) news: mpsc::Receiver<(ShardId, ShardEvent)>,
 }
 
-struct Client {
+#[derive(Debug)]
+pub(super) struct Client {
     outbox: Outbox,
+    route: FrameRoute,
     claims: Claims,
     refuse: Option<oneshot::Sender<JoinRefusal>>,
 }
@@ -92,6 +108,10 @@ pub(super) struct RoomTask {
     clients: HashMap<ConnectionId, Client>,
     calls: HashMap<ApiCallId, oneshot::Sender<Result<ApiResponse, ApiError>>>,
     next_call: u64,
+    /// Where the participants of MoveParticipant calls go.
+    targets: HashMap<ApiCallId, RoomRef>,
+    /// Connections that went to other rooms: frames that were already on their way here follow them.
+    departed: HashMap<ConnectionId, FrameRoute>,
     save_at: Option<Timestamp>,
     /// The snapshot that is being stored: one at a time, so that none overtakes a later one.
     saving: Option<JoinHandle<()>>,
@@ -133,6 +153,8 @@ impl RoomTask {
             clients: HashMap::new(),
             calls: HashMap::new(),
             next_call: 0,
+            targets: HashMap::new(),
+            departed: HashMap::new(),
             save_at: None,
             saving: None,
             recorded: None,
@@ -242,6 +264,7 @@ impl RoomTask {
                 let NewConnection {
                     join,
                     outbox,
+                    route,
                     claims,
                     refuse,
                     place: _place,
@@ -254,6 +277,7 @@ impl RoomTask {
                     join.connection,
                     Client {
                         outbox,
+                        route,
                         claims,
                         refuse: Some(refuse),
                     },
@@ -262,10 +286,21 @@ impl RoomTask {
             }
             RoomMessage::Call(_, answer, _) if answer.is_closed() => Ok(None),
             RoomMessage::Call(request, answer, _place) => {
-                let call = ApiCallId(self.next_call);
-                self.next_call += 1;
-                self.calls.insert(call, answer);
+                let call = self.new_call(answer);
                 self.input(RoomInput::Api { call, request }).await
+            }
+            RoomMessage::Send(_, answer, _, _) if answer.is_closed() => Ok(None),
+            RoomMessage::Send(request, answer, _place, target) => {
+                let call = self.new_call(answer);
+                self.targets.insert(call, *target);
+                let ended = self.input(RoomInput::Api { call, request }).await;
+                self.targets.remove(&call);
+                ended
+            }
+            RoomMessage::Arrive(handover) => {
+                let Handover { traveller, client } = *handover;
+                self.clients.insert(traveller.connection(), client);
+                self.input(RoomInput::Arrive(traveller)).await
             }
             RoomMessage::Input(input) => self.input(*input).await,
             RoomMessage::End(reason, recorded) => {
@@ -285,6 +320,13 @@ impl RoomTask {
         }
     }
 
+    fn new_call(&mut self, answer: oneshot::Sender<Result<ApiResponse, ApiError>>) -> ApiCallId {
+        let call = ApiCallId(self.next_call);
+        self.next_call += 1;
+        self.calls.insert(call, answer);
+        call
+    }
+
     async fn move_out(&mut self, mover: Mover) -> Result<(), MoveError> {
         self.saved().await;
         let snapshot = self
@@ -300,6 +342,16 @@ impl RoomTask {
         connection: ConnectionId,
         inbound: Inbound,
     ) -> Result<Option<EndReason>, Panicked> {
+        if let Some(route) = self.departed.get(&connection) {
+            if matches!(inbound, Inbound::Closed) {
+                let route = route.inbox();
+                self.departed.remove(&connection);
+                let _ = route.send((connection, inbound));
+            } else {
+                let _ = route.inbox().send((connection, inbound));
+            }
+            return Ok(None);
+        }
         match inbound {
             Inbound::Message(request, quota) => {
                 // After a close the room knows the connection no more.
@@ -373,6 +425,27 @@ impl RoomTask {
             }
             RoomOutput::RefreshToken { connection, grants } => {
                 self.refresh_token(connection, &grants);
+            }
+            RoomOutput::TokenFor {
+                connection,
+                grants,
+                room,
+            } => {
+                if let Some(token) = self.token(connection, &grants, &room) {
+                    self.send(connection, &refresh_message(token));
+                }
+            }
+            RoomOutput::Departed { call, traveller } => self.hand_over(call, traveller),
+            RoomOutput::Arrived {
+                connection,
+                grants,
+                moved,
+            } => {
+                let name = self.name.clone();
+                if let Some(token) = self.token(connection, &grants, &name) {
+                    let message = SignalMessage::new(plenum_room::room_moved(*moved, token));
+                    self.send(connection, &message);
+                }
             }
             RoomOutput::Shard { shard, command } => self.command(shard, command),
             RoomOutput::Api { call, result } => {
@@ -455,21 +528,57 @@ impl RoomTask {
     }
 
     fn refresh_token(&mut self, connection: ConnectionId, grants: &plenum_room::Grants) {
-        let now = self.now();
-        let Some(client) = self.clients.get(&connection) else {
-            return;
-        };
+        let name = self.name.clone();
+        if let Some(token) = self.token(connection, grants, &name) {
+            self.send(connection, &refresh_message(token));
+        }
+    }
+
+    /// A token for a client that is here, for this room or another one.
+    fn token(
+        &self,
+        connection: ConnectionId,
+        grants: &plenum_room::Grants,
+        room: &RoomName,
+    ) -> Option<String> {
+        let client = self.clients.get(&connection)?;
         let config = &self.rooms.config;
-        let mut claims = claims_of(&client.claims, grants, &self.name);
-        let unix = config.clock.wall().unix_nanos(now) / 1_000_000_000;
+        let mut claims = claims_of(&client.claims, grants, room);
+        let unix = config.clock.wall().unix_nanos(self.now()) / 1_000_000_000;
         claims.exp = client.claims.exp.max(unix + REFRESHED_TTL_SECONDS);
-        match config.keys.sign(&claims) {
-            Ok(token) => {
-                let message =
-                    SignalMessage::new(proto::signal_response::Message::RefreshToken(token));
-                self.send(connection, &message);
+        config
+            .keys
+            .sign(&claims)
+            .inspect_err(
+                |error| tracing::warn!(room = %self.name, %error, "no token can be signed"),
+            )
+            .ok()
+    }
+
+    /// A participant goes to another room of this member, with its connection.
+    fn hand_over(&mut self, call: ApiCallId, traveller: Box<plenum_room::Traveller>) {
+        let connection = traveller.connection();
+        let client = self.clients.remove(&connection);
+        let target = self.targets.remove(&call);
+        if let (Some(client), Some(target)) = (client, target) {
+            self.departed.insert(connection, client.route.clone());
+            client.route.turn(target.frames.clone());
+            let handover = RoomMessage::Arrive(Box::new(Handover { traveller, client }));
+            if let Err(mpsc::error::SendError(RoomMessage::Arrive(lost))) =
+                target.messages.send(handover)
+            {
+                self.abandon(&lost);
             }
-            Err(error) => tracing::warn!(%error, "no token can be refreshed"),
+        }
+    }
+
+    /// The room that a participant was sent to has ended: its socket is cut, and it joins anew.
+    fn abandon(&self, lost: &Handover) {
+        let (shard, commands) = lost.traveller.abandon();
+        for command in commands {
+            if let Err(error) = self.rooms.config.engine.send(shard, command) {
+                tracing::warn!(room = %self.name, %error, "a participant's transport stays until its room ends");
+            }
         }
     }
 
@@ -517,6 +626,11 @@ impl RoomTask {
     }
 
     async fn end(mut self, reason: Option<EndReason>) {
+        while let Ok((connection, inbound)) = self.inputs.frames.try_recv() {
+            if let Some(route) = self.departed.get(&connection) {
+                let _ = route.inbox().send((connection, inbound));
+            }
+        }
         // What a Shard still holds of the room, whatever state the room was in.
         self.command(self.shard, ShardCommand::CloseRoom);
         if matches!(reason, Some(EndReason::Deleted | EndReason::Closed)) {
@@ -551,5 +665,17 @@ impl RoomTask {
         self.rooms.config.agents.room_ended(&self.name, for_good);
         tracing::info!(?reason, "room ended");
         self.rooms.forget(&self.name, self.handle);
+        self.inputs.messages.close();
+        while let Ok(message) = self.inputs.messages.try_recv() {
+            if let RoomMessage::Arrive(lost) = message {
+                self.abandon(&lost);
+            }
+        }
     }
+}
+
+fn refresh_message(token: String) -> Arc<SignalMessage> {
+    SignalMessage::new(livekit_protocol::signal_response::Message::RefreshToken(
+        token,
+    ))
 }

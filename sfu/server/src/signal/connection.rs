@@ -8,7 +8,7 @@ use plenum_room::ConnectionId;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use super::{OutboxReader, parts};
+use super::{FrameRoute, OutboxReader, parts};
 
 /// What one participant may have waiting in its room's inbox, KiB: twice the largest message, so that one can be read
 /// while another is handled.
@@ -51,7 +51,7 @@ enum Destination {
     /// A room of this member.
     Room {
         connection: ConnectionId,
-        inbox: mpsc::UnboundedSender<(ConnectionId, Inbound)>,
+        route: FrameRoute,
         quota: Arc<Semaphore>,
     },
     /// The home of the room, over a hop.
@@ -73,15 +73,13 @@ pub enum FrameError {
 }
 
 impl FrameSink {
-    /// For one connection of the room behind `inbox`. The inbox is unbounded by itself, each sink is bounded by its quota.
+    /// For one connection of the room behind `route`. A room's inbox is unbounded by itself, each sink is bounded by its
+    /// quota.
     #[must_use]
-    pub fn new(
-        connection: ConnectionId,
-        inbox: mpsc::UnboundedSender<(ConnectionId, Inbound)>,
-    ) -> Self {
+    pub fn new(connection: ConnectionId, route: FrameRoute) -> Self {
         Self(Destination::Room {
             connection,
-            inbox,
+            route,
             quota: Arc::new(Semaphore::new(QUOTA_KIB as usize)),
         })
     }
@@ -103,16 +101,16 @@ impl FrameSink {
         if request.message.is_none() {
             return Ok(()); // of a newer client
         }
-        let (connection, inbox, quota) = match &self.0 {
+        let (connection, route, quota) = match &self.0 {
             Destination::Hop(frames) => {
                 let sent = frames.send(frame.clone()).await;
                 return sent.map_err(|_| FrameError::RoomGone);
             }
             Destination::Room {
                 connection,
-                inbox,
+                route,
                 quota,
-            } => (*connection, inbox, quota),
+            } => (*connection, route, quota),
         };
         let bytes = frame.len().max(parts * parts::PART_BYTES);
         let kib = u32::try_from(bytes / 1024 + 1).unwrap_or(u32::MAX);
@@ -121,7 +119,8 @@ impl FrameSink {
             .acquire_many_owned(kib.clamp(MIN_COST_KIB, QUOTA_KIB))
             .await
             .map_err(|_| FrameError::RoomGone)?;
-        inbox
+        route
+            .inbox()
             .send((
                 connection,
                 Inbound::Message(Box::new(request), Quota(quota)),
@@ -133,11 +132,11 @@ impl FrameSink {
 impl Drop for FrameSink {
     fn drop(&mut self) {
         if let Destination::Room {
-            connection, inbox, ..
+            connection, route, ..
         } = &self.0
         {
             // A room that is gone needs no news.
-            let _ = inbox.send((*connection, Inbound::Closed));
+            let _ = route.inbox().send((*connection, Inbound::Closed));
         }
     }
 }
@@ -158,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn a_flood_waits_until_the_room_has_handled_it() {
         let (inbox, mut room) = mpsc::unbounded_channel();
-        let sink = FrameSink::new(ConnectionId(1), inbox);
+        let sink = FrameSink::new(ConnectionId(1), FrameRoute::new(inbox));
         for _ in 0..QUOTA_KIB / MIN_COST_KIB {
             sink.send(&mute()).await.unwrap();
         }
@@ -170,7 +169,7 @@ mod tests {
     #[tokio::test]
     async fn a_frame_that_decodes_to_hundreds_of_megabytes_is_malformed() {
         let (inbox, mut room) = mpsc::unbounded_channel();
-        let sink = FrameSink::new(ConnectionId(1), inbox);
+        let sink = FrameSink::new(ConnectionId(1), FrameRoute::new(inbox));
         let bomb = |tracks| -> Bytes {
             proto::SignalRequest {
                 message: Some(proto::signal_request::Message::SyncState(
@@ -197,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn malformed_frames_end_the_connection_and_unknown_messages_do_not() {
         let (inbox, mut room) = mpsc::unbounded_channel();
-        let sink = FrameSink::new(ConnectionId(1), inbox);
+        let sink = FrameSink::new(ConnectionId(1), FrameRoute::new(inbox));
         assert_eq!(
             sink.send(&Bytes::from_static(&[0xff; 4])).await,
             Err(FrameError::Malformed)

@@ -8,8 +8,10 @@ mod connection;
 mod join;
 mod outbox;
 mod parts;
+mod route;
 pub mod socket;
 
 pub use connection::{Connection, FrameError, FrameSink, Inbound, Quota};
 pub use join::{JoinContext, JoinError, SignalVersion};
 pub use outbox::{Outbox, OutboxReader, Outgoing, outbox};
+pub use route::FrameRoute;
