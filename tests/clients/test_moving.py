@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from livekit import api
+from livekit import api, rtc
 
 from rig.people import Person, leave_all, until
 from rig.server import KEY, SECRET
@@ -17,16 +17,17 @@ async def service(server):
 
 
 # covers: RoomService.MoveParticipant, out.room_moved, sdk.moved_to_another_room
-async def test_a_participant_goes_on_in_the_other_room(server, room, service):
+@pytest.mark.parametrize("single", [True, False], ids=["single", "dual"])
+async def test_a_participant_goes_on_in_the_other_room(server, room, service, single):
     """`room_moved`: the same connections go on, and media flows both ways in the new room."""
     ada, bob, carol = Person("ada"), Person("bob"), Person("carol")
     moved, reconnecting = [], []
     ada.room.on("moved", lambda: moved.append(ada.room.name))
     ada.room.on("reconnecting", lambda: reconnecting.append(time.monotonic()))
     other = f"{room}-other"
-    await ada.join(server.url, room)
-    await bob.join(server.url, room)
-    await carol.join(server.url, other)
+    options = rtc.RoomOptions(single_peer_connection=single)
+    for person, where in ((ada, room), (bob, room), (carol, other)):
+        await person.join(server.url, where, options=options)
     await ada.show(luma=60)
     await ada.speak()
     await bob.speak()
@@ -39,7 +40,7 @@ async def test_a_participant_goes_on_in_the_other_room(server, room, service):
     assert moved == [other]
     await until(lambda: bob.happened("participant_disconnected"), "bob to see ada leave")
     await carol.sees("ada")
-    print(f"figure move_participant_gap = {(carol.seen['ada'][0] - asked) * 1000:.0f} ms (goal 500)")
+    print(f"figure move_participant_gap_{'single' if single else 'dual'} = {(carol.seen['ada'][0] - asked) * 1000:.0f} ms (goal 500)")
     await carol.hears("ada")
     assert abs(carol.luma["ada"] - 60) < 25
     await ada.sees("carol")

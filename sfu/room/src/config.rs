@@ -104,6 +104,8 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Tracks that one participant may publish at a time.
     pub tracks_per_participant: usize,
+    /// Tracks that all participants of a room publish together.
+    pub tracks_per_room: usize,
     /// Data tracks that one participant may publish at a time.
     pub data_tracks_per_participant: usize,
     /// AddTrack requests of one participant that wait for their media.
@@ -122,6 +124,8 @@ impl Default for Limits {
             name_bytes: 256,
             // A person has camera, microphone and a screen with sound; bots that inject films have a dozen.
             tracks_per_participant: 50,
+            // Each of 1,000 participants with camera and microphone; a room's tracks share one Shard.
+            tracks_per_room: 2_000,
             // All of them are in each update of their publisher.
             data_tracks_per_participant: 50,
             pending_tracks: 20,

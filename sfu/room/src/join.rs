@@ -6,7 +6,8 @@ use std::time::Duration;
 use livekit_protocol::{self as proto, leave_request::Action, signal_response::Message};
 use plenum_negotiation::{Answerer, LocalParams, Offerer};
 use plenum_types::{
-    Candidate, ParticipantId, ParticipantIdentity, ShardCommand, TransportId, TransportParams,
+    Candidate, IceCredentials, ParticipantId, ParticipantIdentity, ShardCommand, TransportId,
+    TransportParams,
 };
 use rand_chacha::rand_core::Rng as _;
 
@@ -257,60 +258,49 @@ impl Room {
 
     /// Opens the connection on which a dual-mode client receives, unless it is open.
     pub(crate) fn open_subscriber(&mut self, id: ParticipantId) {
-        let Some((shard, identity, candidates)) =
-            self.participants.get(&id).and_then(|p| match p.peer {
-                Peer::Dual {
-                    subscriber: None, ..
-                } => Some((p.shard, p.identity().clone(), p.candidates.clone())),
-                _ => None,
-            })
-        else {
-            return;
-        };
-        let local = self.local_params(shard, &identity, &candidates);
-        let transport = TransportId(self.allocate_id());
-        let negotiation = Offerer::subscriber(local);
-        let local = negotiation.local_ice().clone();
-        if let Some(Participant {
-            peer: Peer::Dual { subscriber, .. },
-            ..
-        }) = self.participants.get_mut(&id)
-        {
-            *subscriber = Some(Box::new(Leg {
-                transport,
-                negotiation,
-            }));
-        }
-        self.open_transport(id, shard, transport, local);
+        self.open_leg(id, Peer::subscriber_place, |local| {
+            let negotiation = Offerer::subscriber(local);
+            let ice = negotiation.local_ice().clone();
+            (negotiation, ice)
+        });
     }
 
     /// Opens the connection on which a dual-mode client sends, unless it is open.
     pub(crate) fn open_publisher(&mut self, id: ParticipantId) {
-        let Some((shard, identity, candidates)) =
-            self.participants.get(&id).and_then(|p| match p.peer {
-                Peer::Dual {
-                    publisher: None, ..
-                } => Some((p.shard, p.identity().clone(), p.candidates.clone())),
-                _ => None,
-            })
-        else {
+        self.open_leg(id, Peer::publisher_place, |local| {
+            let negotiation = Answerer::publisher(local);
+            let ice = negotiation.local_ice().clone();
+            (negotiation, ice)
+        });
+    }
+
+    /// Opens the connection whose place in a dual-mode peer is free.
+    fn open_leg<N>(
+        &mut self,
+        id: ParticipantId,
+        place: impl Fn(&mut Peer) -> Option<&mut Option<Box<Leg<N>>>>,
+        negotiate: impl FnOnce(LocalParams) -> (N, IceCredentials),
+    ) {
+        let Some(participant) = self.participants.get_mut(&id) else {
             return;
         };
+        if !place(&mut participant.peer).is_some_and(|place| place.is_none()) {
+            return;
+        }
+        let (shard, identity) = (participant.shard, participant.identity().clone());
+        let candidates = participant.candidates.clone();
         let local = self.local_params(shard, &identity, &candidates);
         let transport = TransportId(self.allocate_id());
-        let negotiation = Answerer::publisher(local);
-        let local = negotiation.local_ice().clone();
-        if let Some(Participant {
-            peer: Peer::Dual { publisher, .. },
-            ..
-        }) = self.participants.get_mut(&id)
+        let (negotiation, ice) = negotiate(local);
+        if let Some(participant) = self.participants.get_mut(&id)
+            && let Some(place) = place(&mut participant.peer)
         {
-            *publisher = Some(Box::new(Leg {
+            *place = Some(Box::new(Leg {
                 transport,
                 negotiation,
             }));
         }
-        self.open_transport(id, shard, transport, local);
+        self.open_transport(id, shard, transport, ice);
     }
 
     fn open_transport(
@@ -318,7 +308,7 @@ impl Room {
         participant: ParticipantId,
         shard: plenum_types::ShardId,
         transport: TransportId,
-        local: plenum_types::IceCredentials,
+        local: IceCredentials,
     ) {
         self.by_transport.insert(transport, participant);
         self.command(

@@ -42,6 +42,7 @@ mod simulate;
 mod speakers;
 mod subscribe;
 mod timers;
+mod track_changes;
 mod track_info;
 mod travel;
 mod updates;

@@ -99,6 +99,22 @@ impl Peer {
         }
     }
 
+    /// Where the connection is on which a dual-mode client sends.
+    pub(crate) fn publisher_place(&mut self) -> Option<&mut Option<Box<Leg<Answerer>>>> {
+        match self {
+            Self::Single(_) => None,
+            Self::Dual { publisher, .. } => Some(publisher),
+        }
+    }
+
+    /// Where the connection is on which a dual-mode client receives.
+    pub(crate) fn subscriber_place(&mut self) -> Option<&mut Option<Box<Leg<Offerer>>>> {
+        match self {
+            Self::Single(_) => None,
+            Self::Dual { subscriber, .. } => Some(subscriber),
+        }
+    }
+
     /// The leg on which the client offers.
     pub(crate) fn answerer(&mut self) -> Option<&mut Leg<Answerer>> {
         match self {

@@ -300,6 +300,7 @@ impl Room {
         }
     }
 
+    #[allow(deprecated)] // update_layers: old clients send it
     fn signal(&mut self, connection: ConnectionId, request: proto::SignalRequest) {
         use proto::signal_request::Message as Request;
         let Some(&id) = self.by_connection.get(&connection) else {
@@ -323,6 +324,7 @@ impl Room {
             Request::UpdateMetadata(request) => self.client_metadata(id, request),
             Request::UpdateAudioTrack(request) => self.update_audio_track(id, request),
             Request::UpdateVideoTrack(request) => self.update_video_track(id, &request),
+            Request::UpdateLayers(request) => self.update_layers(id, &request),
             Request::PublishDataTrackRequest(request) => self.publish_data_track(id, request),
             Request::UnpublishDataTrackRequest(request) => self.unpublish_data_track(id, request),
             Request::UpdateDataSubscription(request) => self.update_data_subscription(id, &request),

@@ -249,6 +249,23 @@ pub(crate) fn set_audio_features(info: &mut proto::TrackInfo, mut features: Vec<
     info.audio_features = features;
 }
 
+/// Layers of the same quality get another size and rate; the track is as large as its largest.
+#[allow(deprecated)] // `layers`: the same as those of the first codec
+pub(crate) fn set_layers(info: &mut proto::TrackInfo, layers: &[proto::VideoLayer]) {
+    let codecs = info.codecs.iter_mut().flat_map(|codec| &mut codec.layers);
+    for layer in info.layers.iter_mut().chain(codecs) {
+        if let Some(new) = layers.iter().find(|new| new.quality == layer.quality) {
+            layer.width = new.width;
+            layer.height = new.height;
+            layer.bitrate = new.bitrate;
+        }
+    }
+    if let Some(largest) = info.layers.iter().max_by_key(|layer| layer.width) {
+        info.width = largest.width;
+        info.height = largest.height;
+    }
+}
+
 /// A new size; layers keep their share of it.
 pub(crate) fn set_dimensions(info: &mut proto::TrackInfo, width: u32, height: u32) {
     let (old_width, old_height) = (info.width, info.height);

@@ -20,6 +20,10 @@ const USER_DESTINATION_SIDS: u32 = 3;
 const USER_IDENTITY: u32 = 5;
 /// `UserPacket.destination_identities`.
 const USER_DESTINATION_IDENTITIES: u32 = 6;
+/// `DataPacket.stream_header`.
+const STREAM_HEADER: u32 = 13;
+/// `DataStream.Header.text_header`.
+const TEXT_HEADER: u32 = 9;
 /// Destinations of a message; more than any room has on one server.
 const MAX_DESTINATIONS: usize = 4_096;
 
@@ -40,8 +44,9 @@ pub(crate) enum Content {
     RpcResponse,
 }
 
-fn content_of(number: u32) -> Option<Content> {
+fn content_of(number: u32, body: &[u8]) -> Option<Content> {
     Some(match number {
+        STREAM_HEADER if !has_text_header(body) => Content::Plain,
         // user, sip_dtmf, rpc_request, encrypted_packet
         2 | 6 | 10 | 18 => Content::Plain,
         11 => Content::RpcAck,
@@ -52,6 +57,13 @@ fn content_of(number: u32) -> Option<Content> {
         8 => Content::Metrics,
         _ => return None,
     })
+}
+
+/// A stream of text, not of bytes.
+fn has_text_header(header: &[u8]) -> bool {
+    (Fields { rest: header })
+        .flatten()
+        .any(|field| field.number == TEXT_HEADER)
 }
 
 /// One field of a message in protobuf's encoding.
@@ -189,7 +201,7 @@ impl<'a> Envelope<'a> {
                         }
                     }
                     // The last member of a oneof wins.
-                    if let Some(known) = content_of(number) {
+                    if let Some(known) = content_of(number, bytes) {
                         content = Some(known);
                         envelope.body = bytes;
                     }

@@ -462,6 +462,33 @@ mod tests {
 
     /// covers: data.metrics, grant.canSubscribeMetrics
     #[test]
+    fn agents_speak_for_others_in_streams_of_text_only() {
+        use livekit_protocol::data_stream::{
+            ByteHeader, Header, TextHeader, header::ContentHeader,
+        };
+        let mut router = router(|participants| participants[1].agent = true);
+        let header = |content| {
+            packet(
+                0,
+                Value::StreamHeader(Header {
+                    content_header: Some(content),
+                    ..Default::default()
+                }),
+            )
+        };
+        let mut identity = |message: &[u8]| {
+            let delivery = router.route(BOB, message, true, at(0)).unwrap();
+            DataPacket::decode(&*delivery.message)
+                .unwrap()
+                .participant_identity
+        };
+        let text = header(ContentHeader::TextHeader(TextHeader::default()));
+        let bytes = header(ContentHeader::ByteHeader(ByteHeader::default()));
+        assert_eq!(identity(&text), "claimed");
+        assert_eq!(identity(&bytes), "bob");
+    }
+
+    #[test]
     fn metrics_go_to_those_who_may_see_them() {
         let mut router = router(|participants| participants[2].can_subscribe_metrics = true);
         let message = packet(0, Value::Metrics(MetricsBatch::default()));

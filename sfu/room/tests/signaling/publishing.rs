@@ -423,3 +423,16 @@ fn a_request_has_bounded_texts_and_a_bounded_size() {
         [0, 1, 2]
     );
 }
+
+#[test]
+fn a_room_has_a_bounded_number_of_tracks() {
+    let mut config = config();
+    config.limits.tracks_per_room = 2;
+    let mut world = World::with(config);
+    let (alice, bob) = (world.join("alice"), world.join("bob"));
+    world.publish(&alice);
+    world.say(&bob, Request::AddTrack(microphone()));
+    let refusal = refusals(&world.seen(&bob)).pop().unwrap();
+    assert_eq!(refusal.reason(), Reason::LimitExceeded);
+    assert!(refusal.message.contains("room"));
+}
