@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the licence of each crate in Cargo.lock that we build against the list in deny.toml."""
+"""Holds the licence of each crate in both Cargo.lock files that we build against the list in deny.toml."""
 
 import json
 import re
@@ -21,7 +21,9 @@ def allowed(expression: str, licences: set[str]) -> bool:
 def main() -> int:
     licences = set(tomllib.loads((ROOT / "deny.toml").read_text())["licenses"]["allow"])
     command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"]
-    packages = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout)["packages"]
+    packages = []
+    for workspace in (ROOT, ROOT / "tests/peer"):
+        packages += json.loads(subprocess.run(command, cwd=workspace, capture_output=True, check=True).stdout)["packages"]
     bad = [f"{p['name']} {p['version']}: {p['license']}" for p in packages if not allowed(p["license"] or "none", licences)]
     print("\n".join(bad) or f"{len(packages)} crates, all with a licence that deny.toml allows")
     return 1 if bad else 0
