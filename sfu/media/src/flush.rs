@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plenum_transport::MAX_SRTP_OVERHEAD;
+use plenum_transport::{MAX_SRTP_OVERHEAD, SealError};
 use plenum_types::{DropReason, NtpTime, Path, Subject, Timestamp};
 use smallvec::SmallVec;
 
@@ -289,16 +289,20 @@ impl Shard {
             &packet,
             &departure,
         )?;
-        let sealed = entry
-            .transport
-            .sealer()?
-            .seal_rtp(
-                rtx.unwrap_or(queued.out),
-                written.header_len,
-                buffer,
-                written.len,
-            )
-            .ok()?;
+        let sealed = entry.transport.sealer()?.seal_rtp(
+            rtx.unwrap_or(queued.out),
+            written.header_len,
+            buffer,
+            written.len,
+        );
+        let sealed = match sealed {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                // It would be a fault of ours; the guard keeps it from being a leak.
+                self.stats.indices_refused += u64::from(error == SealError::IndexUsed);
+                return None;
+            }
+        };
         if subscription.layout.has_transport_cc() {
             entry.transport_sequence = entry.transport_sequence.wrapping_add(1);
         }

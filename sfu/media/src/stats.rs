@@ -51,6 +51,8 @@ pub struct ShardStats {
     pub dropped: Drops,
     /// Datagrams dropped since the socket stayed full.
     pub blocked_dropped: u64,
+    /// Packets not sent since their SRTP index had been used: a fault of this program, never to be other than 0.
+    pub indices_refused: u64,
     /// Commands about unknown ids, or above a bound.
     pub commands_ignored: u64,
     /// Data messages routed, counted once per receiver.

@@ -32,7 +32,7 @@ fn malformed_datagrams_never_panic() {
                 timestamp: random.u32(..),
                 ssrc: Ssrc(if random.bool() { 1_000 } else { random.u32(..) }),
             };
-            let extended = (n << 16) | u64::from(header.sequence);
+            let extended = ((n + 1) << 16) | u64::from(header.sequence);
             let value = &bytes[..random.usize(1..16)].to_vec();
             let payload = bytes[..len].to_vec();
             call.send_rtp(

@@ -146,6 +146,11 @@ const SHARD_COUNTERS: &[Reading] = &[
         |s| s.stats.blocked_dropped,
     ),
     (
+        "indices_refused",
+        "Packets not sent since their SRTP index had been used, a fault",
+        |s| s.stats.indices_refused,
+    ),
+    (
         "commands_ignored",
         "Commands about unknown ids or above a bound",
         |s| s.stats.commands_ignored,

@@ -10,6 +10,7 @@ mod replay;
 mod sender;
 #[cfg(test)]
 mod tests;
+mod used;
 
 pub use keys::{KeyError, MasterKey};
 pub use receiver::{OpenError, OpenedRtp, SrtpReceiver};

@@ -7,6 +7,7 @@ use super::{
     cipher::{Cipher, Covered, PacketId, Protocol},
     header::{RtpHeader, rtcp_ssrc},
     keys::{KeyError, MasterKey},
+    used::UsedIndices,
 };
 
 /// Why a packet was not sealed. Each is a fault of the caller.
@@ -24,13 +25,17 @@ pub enum SealError {
     /// The index has run out (2^48 packets, 2^31 reports); the key may not be used further.
     #[error("the SRTP key is used up")]
     KeyExhausted,
+    /// A packet of this SSRC was sealed under this index before, or may have been: once more would break the key.
+    #[error("a packet was sealed under this index before")]
+    IndexUsed,
 }
 
-/// Seals what we send. Keeps no table of SSRCs: the caller knows each stream's extended sequence number.
+/// Seals what we send. The caller knows each stream's extended sequence number; that none is used twice is guarded here, too.
 pub struct SrtpSender {
     profile: SrtpProfile,
     pub(super) rtp: Cipher,
     pub(super) rtcp: Cipher,
+    used: UsedIndices,
     /// One counter for all our SSRCs: an index is never used twice.
     pub(super) report_index: u32,
 }
@@ -45,6 +50,7 @@ impl SrtpSender {
             profile: master.profile(),
             rtp: Cipher::new(master, Protocol::Rtp)?,
             rtcp: Cipher::new(master, Protocol::Rtcp)?,
+            used: UsedIndices::default(),
             report_index: 0,
         })
     }
@@ -64,7 +70,7 @@ impl SrtpSender {
     /// Seals an RTP packet in place and returns its new length. `buffer` begins with the plain packet of `len` bytes and
     /// has room for [`rtp_overhead`](Self::rtp_overhead) more; `header_len` counts fixed header, CSRCs and extension, which
     /// stay readable. `extended_sequence` is ROC << 16 | sequence number (its low 16 bits are those in the header) and may
-    /// not be used twice with different packets of one SSRC.
+    /// not be used twice with one SSRC; streams are sealed about in order.
     ///
     /// # Errors
     /// See [`SealError`].
@@ -87,6 +93,10 @@ impl SrtpSender {
         let Some(RtpHeader { ssrc, .. }) = parsed else {
             return Err(SealError::Malformed);
         };
+        let free = self
+            .used
+            .free(ssrc, extended_sequence)
+            .ok_or(SealError::IndexUsed)?;
         let (header, rest) = packet.split_at_mut(header_len);
         let (body, tag) = rest.split_at_mut(len - header_len);
         let covered = Covered {
@@ -101,6 +111,7 @@ impl SrtpSender {
         self.rtp
             .seal(id, &covered, body, tag)
             .map_err(|_| SealError::Malformed)?;
+        free.mark();
         Ok(needed)
     }
 

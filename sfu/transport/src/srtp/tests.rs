@@ -199,6 +199,7 @@ fn no_changed_or_shortened_packet_is_opened() {
             changed[bit / 8] ^= 1 << (bit % 8);
             assert!(receiver.open_rtp(&mut changed).is_err(), "bit {bit} of RTP");
         }
+        let mut unchanged = packet;
         let packet = report(&mut sender, 1);
         for length in 0..packet.len() {
             assert!(receiver.open_rtcp(&mut packet.clone()[..length]).is_err());
@@ -212,7 +213,7 @@ fn no_changed_or_shortened_packet_is_opened() {
             );
         }
         assert!(
-            receiver.open_rtp(&mut sealed(&mut sender, 1, 10)).is_ok(),
+            receiver.open_rtp(&mut unchanged).is_ok(),
             "state is untouched"
         );
     }
@@ -221,15 +222,15 @@ fn no_changed_or_shortened_packet_is_opened() {
 #[test]
 fn streams_are_bounded_and_the_stalest_is_forgotten() {
     let (mut sender, mut receiver) = pair(SrtpProfile::AeadAes256Gcm);
-    for ssrc in 0..1000 {
-        let mut packet = sealed(&mut sender, ssrc, 5);
-        receiver.open_rtp(&mut packet).unwrap();
+    let packets: Vec<_> = (0..1000).map(|ssrc| sealed(&mut sender, ssrc, 5)).collect();
+    for packet in &packets {
+        receiver.open_rtp(&mut packet.clone()).unwrap();
     }
     assert_eq!(
-        receiver.open_rtp(&mut sealed(&mut sender, 999, 5)),
+        receiver.open_rtp(&mut packets[999].clone()),
         Err(OpenError::Replayed)
     );
-    assert!(receiver.open_rtp(&mut sealed(&mut sender, 0, 5)).is_ok());
+    assert!(receiver.open_rtp(&mut packets[0].clone()).is_ok());
 }
 
 #[test]
@@ -259,4 +260,24 @@ fn the_caller_learns_what_is_wrong() {
         sender.seal_rtcp(&mut packet, 8),
         Err(SealError::KeyExhausted)
     );
+}
+
+#[test]
+fn an_index_is_never_sealed_twice() {
+    for profile in PROFILES {
+        let (mut sender, _) = pair(profile);
+        sealed(&mut sender, 1, 70_000);
+        sealed(&mut sender, 2, 70_000);
+        let (mut packet, header) = rtp(1, 70_000_u64 as u16, 50);
+        let len = packet.len();
+        packet.resize(len + MAX_SRTP_OVERHEAD, 0);
+        let before = packet.clone();
+        assert_eq!(
+            sender.seal_rtp(70_000, header, &mut packet, len),
+            Err(SealError::IndexUsed)
+        );
+        // Nothing of it was encrypted either.
+        assert_eq!(packet, before);
+        sealed(&mut sender, 1, 70_001);
+    }
 }
