@@ -330,6 +330,11 @@ impl Call {
             }
             agents::check(&request.agents).map_err(|error| invalid(error.to_string()))?;
         }
+        // Before its room is made.
+        if let Self::CreateDispatch(request) = self {
+            let wanted = [wanted_by(request.as_ref().clone())];
+            agents::check(&wanted).map_err(|error| invalid(error.to_string()))?;
+        }
         self.check_destination()
     }
 
@@ -408,14 +413,7 @@ impl Call {
         let agents = &rooms.config().agents;
         let result = match self {
             Self::CreateDispatch(request) => {
-                let wanted = proto::RoomAgentDispatch {
-                    agent_name: request.agent_name,
-                    metadata: request.metadata,
-                    restart_policy: request.restart_policy,
-                    deployment: request.deployment,
-                    attributes: request.attributes,
-                };
-                let made = agents.create(&room, &wanted);
+                let made = agents.create(&room, &wanted_by(*request));
                 return dispatch_answer(made.map(|made| Answer::Dispatch(Box::new(made))));
             }
             Self::DeleteDispatch(request) => {
@@ -477,6 +475,16 @@ impl Call {
             Self::SendData(request) => ApiRequest::SendData(request),
             Self::UpdateRoomMetadata(request) => ApiRequest::UpdateRoomMetadata(request.metadata),
         })
+    }
+}
+
+fn wanted_by(request: proto::CreateAgentDispatchRequest) -> proto::RoomAgentDispatch {
+    proto::RoomAgentDispatch {
+        agent_name: request.agent_name,
+        metadata: request.metadata,
+        restart_policy: request.restart_policy,
+        deployment: request.deployment,
+        attributes: request.attributes,
     }
 }
 
@@ -595,6 +603,28 @@ mod tests {
             check(Method::ForwardParticipant, "hall", &claims("hall")),
             Err(Code::Unimplemented)
         );
+    }
+
+    #[test]
+    fn a_dispatch_without_measure_is_refused_before_its_room_is_made() {
+        let request = proto::CreateAgentDispatchRequest {
+            agent_name: "a".repeat(257),
+            room: "lobby".to_owned(),
+            ..Default::default()
+        };
+        let claims = Claims {
+            video: VideoGrant {
+                room_admin: true,
+                room: "lobby".to_owned(),
+                ..Default::default()
+            },
+            ..Claims::default()
+        };
+        let error = Call::CreateDispatch(Box::new(request))
+            .check(&claims)
+            .unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument);
+        assert!(error.message.contains("256"), "{error}");
     }
 
     #[test]
