@@ -212,7 +212,6 @@ fn mute_and_pause_leave_no_hole() {
     assert!((50..=62).contains(&got.len()), "{}", got.len());
 }
 
-/// covers: sdk.video_fps
 #[test]
 fn a_lower_frame_rate_leaves_no_hole() {
     let mut call = Call::new();
