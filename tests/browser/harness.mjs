@@ -13,9 +13,10 @@ export async function serveHarness() {
   const files = {
     '/': ['text/html', await readFile(`${folder}index.html`)],
     '/client.js': ['text/javascript', await bundle()],
+    '/e2ee.worker.js': ['text/javascript', await readFile(fileURLToPath(import.meta.resolve('livekit-client/e2ee-worker')))],
   };
   const server = createServer((request, response) => {
-    const [type, body] = files[request.url] ?? [];
+    const [type, body] = files[new URL(request.url, 'http://localhost').pathname] ?? [];
     if (!body) return response.writeHead(404).end();
     return response.writeHead(200, { 'content-type': type }).end(body);
   });

@@ -18,12 +18,12 @@ export class Person {
     this.page = page;
   }
 
-  /** Opens the test page, not joined yet. */
-  static async open(browser, harness, identity) {
+  /** Opens the test page, not joined yet; `lacks` are media types of codecs that it does without. */
+  static async open(browser, harness, identity, lacks = []) {
     const context = await browser.newContext();
     const page = await context.newPage();
     const person = new Person(identity, page);
-    await page.goto(harness.url);
+    await page.goto(lacks.length > 0 ? `${harness.url}?lacks=${lacks}` : harness.url);
     await page.waitForFunction(() => window.client);
     return person;
   }
@@ -131,9 +131,15 @@ export class Person {
     );
   }
 
-  /** Waits until what is heard of `other` is that tone. */
-  async hearsTone(other, hertz, options) {
-    const heard = () => this.do((identity) => window.client.tone(identity), other.identity);
+  /** What is sent of the own camera or microphone, with codecs. */
+  outbound(kind) {
+    return this.do((kind) => window.client.outbound(kind), kind);
+  }
+
+  /** Waits until what is heard of `other` is that tone, in the left channel or another one. */
+  async hearsTone(other, hertz, { channel = 0, ...options } = {}) {
+    const heard = () =>
+      this.do(([identity, channel]) => window.client.tone(identity, 'audio', channel), [other.identity, channel]);
     return until(
       async () => {
         const now = await heard();

@@ -12,14 +12,13 @@ export function callStage() {
   const stage = {
     server: null,
     /** Opens test pages for these identities. */
-    people: (...identities) =>
-      Promise.all(
-        identities.map(async (identity) => {
-          const person = await Person.open(browser, harness, identity);
-          present.push(person);
-          return person;
-        }),
-      ),
+    people: (...identities) => Promise.all(identities.map((identity) => stage.person(identity))),
+    /** Opens a test page; `lacks` are media types of codecs that it does without, as `video/VP9`. */
+    person: async (identity, { lacks = [] } = {}) => {
+      const person = await Person.open(browser, harness, identity, lacks);
+      present.push(person);
+      return person;
+    },
     /** Opens a test page that can share itself; it has neither camera nor microphone. */
     sharer: async (identity) => {
       sharing ??= await browsers.launchSharing();

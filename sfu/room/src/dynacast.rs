@@ -107,12 +107,14 @@ impl Room {
             .filter_map(|id| self.subscriptions.get(id))
         {
             let vote = vote(track, subscription);
-            match votes.iter_mut().find(|(codec, _)| *codec == track.codec) {
+            let wanted = match &subscription.sender {
+                Some(sender) if track.kind == MediaKind::Video => sender.codec,
+                // Opus is what RED is made of; before it has a section it is taken to decode what everyone does.
+                _ => track.codec,
+            };
+            match votes.iter_mut().find(|(codec, _)| *codec == wanted) {
                 Some((_, most)) => *most = (*most).max(vote),
-                None => votes.push((track.codec, vote)),
-            }
-            if votes.iter().all(|(_, most)| *most == EVERYTHING) {
-                break;
+                None => votes.push((wanted, vote)),
             }
         }
         votes

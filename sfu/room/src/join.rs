@@ -204,6 +204,7 @@ impl Room {
                 queued: VecDeque::new(),
                 unmatched: Vec::new(),
                 tracks: BTreeMap::new(),
+                backups: BTreeMap::new(),
                 policy: SubscriptionPolicy::default(),
                 interest: Interest::default(),
                 subscriptions: BTreeMap::new(),

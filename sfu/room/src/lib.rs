@@ -17,6 +17,7 @@ pub mod output;
 pub mod room;
 pub mod snapshot;
 
+mod backup;
 mod calls;
 mod candidates;
 mod client;

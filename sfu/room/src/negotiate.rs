@@ -152,19 +152,7 @@ impl Room {
             self.start(sending.subscription, sending.params);
         }
         for sending in updated {
-            if let Some(shard) = self
-                .subscriptions
-                .get(&sending.subscription)
-                .map(|subscription| subscription.shard)
-            {
-                self.command(
-                    shard,
-                    ShardCommand::UpdateSubscription {
-                        subscription: sending.subscription,
-                        sender: sending.params,
-                    },
-                );
-            }
+            self.update_sending(sending.subscription, sending.params);
         }
     }
 

@@ -237,6 +237,8 @@ pub(crate) struct Participant {
     pub(crate) unmatched: Vec<UnmatchedReceiver>,
     /// Its published tracks by section.
     pub(crate) tracks: BTreeMap<Mid, TrackId>,
+    /// Sections with the second codec of one of its tracks.
+    pub(crate) backups: BTreeMap<Mid, TrackId>,
     /// Who may subscribe to its tracks.
     pub(crate) policy: SubscriptionPolicy,
 

@@ -13,7 +13,9 @@ use plenum_types::{
 };
 use prost::Message as _;
 
-use crate::{Room, RoomOutput, dynacast::Dynacast, sids, timers::TimerKind, track_info};
+use crate::{
+    Room, RoomOutput, backup::Backup, dynacast::Dynacast, sids, timers::TimerKind, track_info,
+};
 
 /// Bytes of one AddTrackRequest: three layers, names and ids take a few hundred. Fifty tracks of this size go into each
 /// update of their publisher.
@@ -30,7 +32,41 @@ pub(crate) struct PendingTrack {
     pub(crate) cids: Vec<String>,
     pub(crate) kind: MediaKind,
     pub(crate) info: proto::TrackInfo,
+    /// It is the second codec of this track.
+    backup_of: Option<TrackId>,
     since: Timestamp,
+}
+
+impl PendingTrack {
+    /// A request for the second codec of a track. Its sid stays the track's alone, which messages about the track mean.
+    pub(crate) fn for_backup(
+        request: &proto::AddTrackRequest,
+        track: TrackId,
+        since: Timestamp,
+    ) -> Self {
+        let version = proto::TimedVersion::default();
+        let none = TrackSid::from("");
+        Self {
+            cids: cids(request),
+            kind: MediaKind::Video,
+            info: track_info::from_request(request, MediaKind::Video, &none, version),
+            backup_of: Some(track),
+            since,
+        }
+    }
+}
+
+/// What the track of a request may be called in a description.
+fn cids(request: &proto::AddTrackRequest) -> Vec<String> {
+    let mut cids = vec![request.cid.clone()];
+    cids.extend(
+        request
+            .simulcast_codecs
+            .iter()
+            .map(|codec| codec.cid.clone())
+            .filter(|cid| !cid.is_empty() && *cid != request.cid),
+    );
+    cids
 }
 
 /// A section that waits for its request.
@@ -54,6 +90,7 @@ pub(crate) struct Track {
     pub(crate) subscribers: BTreeMap<ParticipantId, SubscriptionId>,
     pub(crate) told_subscribed: bool,
     pub(crate) dynacast: Dynacast,
+    pub(crate) backup: Option<Backup>,
 }
 
 impl Track {
@@ -61,7 +98,11 @@ impl Track {
     pub(crate) fn codecs<C: FromIterator<Codec>>(&self) -> C {
         // Who has no redundancy gets what is in it.
         let plain = (self.codec == Codec::Red).then_some(Codec::Opus);
-        [self.codec].into_iter().chain(plain).collect()
+        [self.codec]
+            .into_iter()
+            .chain(plain)
+            .chain(self.backup_codec())
+            .collect()
     }
 
     pub(crate) fn stereo(&self) -> bool {
@@ -93,6 +134,9 @@ impl Room {
                 Some(Request::AddTrack(request)),
             );
         }
+        if !request.sid.is_empty() {
+            return self.add_backup(id, request);
+        }
         let Some(kind) = track_info::kind_of(&request) else {
             return;
         };
@@ -106,18 +150,11 @@ impl Room {
         let sid = sids::track_sid(&mut self.rng, kind, source);
         let version = self.track_version();
         let info = track_info::from_request(&request, kind, &sid, version);
-        let mut cids = vec![request.cid.clone()];
-        cids.extend(
-            request
-                .simulcast_codecs
-                .iter()
-                .map(|codec| codec.cid.clone())
-                .filter(|cid| !cid.is_empty() && *cid != request.cid),
-        );
         let pending = PendingTrack {
-            cids,
+            cids: cids(&request),
             kind,
             info: info.clone(),
+            backup_of: None,
             since: self.now,
         };
         if let Some(participant) = self.participants.get_mut(&id) {
@@ -170,10 +207,6 @@ impl Room {
                 "the source is not of this kind of media",
             ));
         }
-        if !request.sid.is_empty() {
-            // A second codec for a track is only ever sent when the server asks for one.
-            return Err((Reason::NotFound, "no second codec was asked for"));
-        }
         if request.cid.is_empty() {
             return Err((Reason::InvalidRequest, "the request has no cid"));
         }
@@ -225,6 +258,9 @@ impl Room {
     /// Sections whose parameters changed.
     pub(crate) fn sections_changed(&mut self, id: ParticipantId, receivers: Vec<Receiver>) {
         for receiver in receivers {
+            if self.backup_changed(id, &receiver) {
+                continue;
+            }
             let Some(participant) = self.participants.get_mut(&id) else {
                 return;
             };
@@ -263,6 +299,13 @@ impl Room {
             .iter()
             .filter_map(|mid| participant.tracks.get(mid).copied())
             .collect();
+        let backups: Vec<_> = mids
+            .iter()
+            .filter_map(|mid| participant.backups.get(mid).copied())
+            .collect();
+        for track in backups {
+            self.drop_backup(track);
+        }
         self.unpublish(id, &tracks);
     }
 
@@ -380,6 +423,9 @@ impl Room {
 
     /// Request and section are there.
     fn publish(&mut self, id: ParticipantId, pending: PendingTrack, receiver: Receiver) {
+        if let Some(track) = pending.backup_of {
+            return self.attach_backup(id, track, &pending.info, receiver);
+        }
         let Some(codec) = track_info::chosen_codec(&pending.info, &receiver) else {
             return;
         };
@@ -423,6 +469,7 @@ impl Room {
                 subscribers: BTreeMap::new(),
                 told_subscribed: false,
                 dynacast: Dynacast::default(),
+                backup: None,
             },
         );
         self.track_by_sid.insert(sid.clone(), track);
@@ -510,6 +557,7 @@ impl Room {
         for subscription in subscriptions {
             self.drop_subscription(subscription);
         }
+        self.drop_backup(track);
         let published = self.tracks.remove(&track)?;
         self.track_by_sid.remove(&published.sid);
         self.timers.clear(TimerKind::Demand(track));

@@ -27,7 +27,7 @@ pub(crate) const MAX_NAMED_TRACKS: usize = 2000;
 /// How far a subscription is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SubscriptionState {
-    /// It has no section yet.
+    /// It has no section yet, or the codec of its section is not published yet.
     Waiting,
     /// The Shard has it, and forwards as soon as the Transport is connected.
     Sending,
@@ -42,6 +42,8 @@ pub(crate) struct Subscription {
     pub(crate) shard: ShardId,
     pub(crate) state: SubscriptionState,
     pub(crate) target: LayerTarget,
+    /// How its packets look, once it has a section.
+    pub(crate) sender: Option<SenderParams>,
 }
 
 impl Room {
@@ -184,6 +186,7 @@ impl Room {
                 shard: participant.shard,
                 state: SubscriptionState::Waiting,
                 target,
+                sender: None,
             },
         );
         self.schedule_negotiation(subscriber);
@@ -224,14 +227,24 @@ impl Room {
         else {
             return;
         };
-        subscription.state = SubscriptionState::Sending;
-        let (track, shard) = (subscription.track, subscription.shard);
+        let (track, shard, target) = (subscription.track, subscription.shard, subscription.target);
+        let codec = sender.codec;
+        subscription.sender = Some(sender.clone());
+        subscription.state = SubscriptionState::Waiting;
+        self.demand_changed(track);
+        let Some(source) = self.source_of(track, codec) else {
+            // The demand for it makes the publisher send it.
+            return;
+        };
+        if let Some(subscription) = self.subscriptions.get_mut(&id) {
+            subscription.state = SubscriptionState::Sending;
+        }
         let command = ShardCommand::AddSubscription {
             subscription: id,
-            track,
+            track: source,
             sink: Sink::Transport(downlink),
             sender,
-            target: subscription.target,
+            target,
         };
         self.command(shard, command);
         self.tell_first_subscriber(track);

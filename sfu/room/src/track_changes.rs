@@ -63,7 +63,9 @@ impl Room {
         if published.info.muted != muted {
             published.info.muted = muted;
             published.info.version = Some(version);
-            self.command(shard, ShardCommand::SetTrackMuted { track, muted });
+            for track in published.sources(track) {
+                self.command(shard, ShardCommand::SetTrackMuted { track, muted });
+            }
             self.participant_changed(id);
         }
         true

@@ -3,10 +3,12 @@
 
 use livekit_protocol::{self as proto, AudioTrackFeature, VideoQuality, video_layer::Mode};
 use plenum_negotiation::Receiver;
-use plenum_types::{Codec, MediaKind, TrackSid};
+use plenum_types::{Codec, EncodingParams, MediaKind, TrackSid};
 
 /// Layers and codecs of one track that are kept.
 const MAX_LAYERS: usize = 4;
+/// Codecs of one track beside its first: what clients can publish.
+const MAX_BACKUPS: usize = 1;
 /// A description's id of a track that others are told; browsers write UUIDs.
 const MAX_SDP_CID_BYTES: usize = 256;
 
@@ -138,7 +140,27 @@ pub(crate) fn from_request(
         }
         set_audio_features(&mut info, features);
     }
-    set_codec(&mut info, &request.cid);
+    let mode = match codec.map(proto::SimulcastCodec::video_layer_mode) {
+        Some(asked) if asked != Mode::Unused => asked,
+        _ if Codec::named(&info.mime_type).is_some_and(Codec::is_svc) && info.layers.len() > 1 => {
+            Mode::MultipleSpatialLayersPerStream
+        }
+        _ => Mode::OneSpatialLayerPerStream,
+    };
+    set_codec(&mut info, &request.cid, mode);
+    // Those that the publisher can send too, when they are asked for.
+    let more = request.simulcast_codecs.iter().skip(1);
+    for codec in more
+        .filter(|codec| !codec.codec.is_empty())
+        .take(MAX_BACKUPS)
+    {
+        info.codecs.push(proto::SimulcastCodecInfo {
+            mime_type: mime(kind, &codec.codec),
+            cid: codec.cid.clone(),
+            video_layer_mode: Mode::OneSpatialLayerPerStream as i32,
+            ..Default::default()
+        });
+    }
     info
 }
 
@@ -172,21 +194,22 @@ pub(crate) fn chosen_codec(info: &proto::TrackInfo, receiver: &Receiver) -> Opti
 pub(crate) fn complete(info: &mut proto::TrackInfo, codec: Codec, receiver: &Receiver) {
     codec.mime().clone_into(&mut info.mime_type);
     info.mid = receiver.params.mid.to_string();
+    let mut mode = Mode::OneSpatialLayerPerStream;
     if codec.kind() == MediaKind::Video {
         let encodings = &receiver.params.encodings;
         info.simulcast = encodings.len() > 1;
         if info.layers.is_empty() {
             info.layers = layers_by_halving(encodings.len(), info.width, info.height);
         }
+        let shared = codec.is_svc() && encodings.len() == 1 && info.layers.len() > 1;
+        if shared {
+            for (spatial, layer) in (0..).zip(&mut info.layers) {
+                layer.spatial_layer = spatial;
+            }
+            mode = Mode::MultipleSpatialLayersPerStream;
+        }
         for (layer, encoding) in info.layers.iter_mut().zip(encodings) {
-            layer.spatial_layer = i32::from(encoding.spatial);
-            layer.rid = encoding
-                .rid
-                .as_ref()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            layer.ssrc = encoding.ssrc.map_or(0, |ssrc| ssrc.0);
-            layer.repair_ssrc = encoding.rtx_ssrc.map_or(0, |ssrc| ssrc.0);
+            set_encoding(layer, encoding);
         }
     }
     let cid = info
@@ -194,12 +217,49 @@ pub(crate) fn complete(info: &mut proto::TrackInfo, codec: Codec, receiver: &Rec
         .first()
         .map(|codec| codec.cid.clone())
         .unwrap_or_default();
-    set_codec(info, &cid);
-    if let (Some(codec), Some(sdp_cid)) = (info.codecs.first_mut(), &receiver.cid)
+    set_codec(info, &cid, mode);
+    if let Some(codec) = info.codecs.first_mut() {
+        set_sdp_cid(codec, receiver);
+    }
+}
+
+/// Adds what request and description say of the second codec.
+pub(crate) fn complete_backup(
+    info: &mut proto::TrackInfo,
+    request: &proto::TrackInfo,
+    receiver: &Receiver,
+) {
+    let Some(codec) = info.codecs.get_mut(1) else {
+        return;
+    };
+    codec.mid = receiver.params.mid.to_string();
+    if let Some(asked) = request.codecs.first() {
+        codec.cid.clone_from(&asked.cid);
+    }
+    codec.layers.clone_from(&request.layers);
+    for (layer, encoding) in codec.layers.iter_mut().zip(&receiver.params.encodings) {
+        set_encoding(layer, encoding);
+    }
+    set_sdp_cid(codec, receiver);
+}
+
+fn set_sdp_cid(codec: &mut proto::SimulcastCodecInfo, receiver: &Receiver) {
+    if let Some(sdp_cid) = &receiver.cid
         && sdp_cid.len() <= MAX_SDP_CID_BYTES
     {
         codec.sdp_cid.clone_from(sdp_cid);
     }
+}
+
+fn set_encoding(layer: &mut proto::VideoLayer, encoding: &EncodingParams) {
+    layer.spatial_layer = i32::from(encoding.spatial);
+    layer.rid = encoding
+        .rid
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    layer.ssrc = encoding.ssrc.map_or(0, |ssrc| ssrc.0);
+    layer.repair_ssrc = encoding.rtx_ssrc.map_or(0, |ssrc| ssrc.0);
 }
 
 /// What browsers send when nobody says otherwise: each layer has half the width and height of the next.
@@ -224,19 +284,23 @@ fn layers_by_halving(count: usize, width: u32, height: u32) -> Vec<proto::VideoL
         .collect()
 }
 
-fn set_codec(info: &mut proto::TrackInfo, cid: &str) {
-    info.codecs = vec![proto::SimulcastCodecInfo {
+fn set_codec(info: &mut proto::TrackInfo, cid: &str, mode: Mode) {
+    let codec = proto::SimulcastCodecInfo {
         mime_type: info.mime_type.clone(),
         mid: info.mid.clone(),
         cid: cid.to_owned(),
         layers: info.layers.clone(),
         video_layer_mode: if info.r#type == proto::TrackType::Video as i32 {
-            Mode::OneSpatialLayerPerStream as i32
+            mode as i32
         } else {
             Mode::Unused as i32
         },
         sdp_cid: String::new(),
-    }];
+    };
+    match info.codecs.first_mut() {
+        Some(first) => *first = codec,
+        None => info.codecs.push(codec),
+    }
 }
 
 /// Features, and the older fields that say the same.

@@ -162,6 +162,7 @@ impl Server {
                 server,
                 defaults: RoomDefaults::from(&config.room),
                 tcp_port: config.rtc.tcp_port,
+                media: config.media.policy(),
                 metrics: metrics.clone(),
                 agents: agents.clone(),
             },

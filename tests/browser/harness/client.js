@@ -1,7 +1,19 @@
 // One participant in a page: livekit-client as any application uses it, plus a record of what was seen and heard.
 
-import { Room, RoomEvent, Track, VideoPreset, VideoQuality } from 'livekit-client';
-import { flashAndBeep, lumaOf, offsets, picture, playTone, tone, toneOf, watchFlashes } from './pattern.js';
+import { ExternalE2EEKeyProvider, Room, RoomEvent, Track, VideoPreset, VideoQuality } from 'livekit-client';
+import {
+  flashAndBeep,
+  lumaOf,
+  offsets,
+  oneChannel,
+  picture,
+  playTone,
+  silence,
+  tone,
+  toneOf,
+  twoTones,
+  watchFlashes,
+} from './pattern.js';
 
 /** What test publishers send: two cores must feed every page of a test. */
 const CAMERA = { width: 640, height: 360, frameRate: 15 };
@@ -18,6 +30,7 @@ const RECORDED = [
   RoomEvent.TrackPublished,
   RoomEvent.TrackUnpublished,
   RoomEvent.TrackSubscribed,
+  RoomEvent.TrackSubscriptionFailed,
   RoomEvent.TrackUnsubscribed,
   RoomEvent.TrackMuted,
   RoomEvent.TrackUnmuted,
@@ -43,6 +56,18 @@ window.WebSocket = class extends WebSocket {
   }
 };
 
+/** Codecs that this page does without, as if its browser lacked them: `?lacks=video/VP9,audio/red`. */
+const lacks = new URLSearchParams(location.search).get('lacks')?.split(',') ?? [];
+if (lacks.length > 0) {
+  const add = RTCPeerConnection.prototype.addTransceiver;
+  RTCPeerConnection.prototype.addTransceiver = function (trackOrKind, init) {
+    const transceiver = add.call(this, trackOrKind, init);
+    const { codecs } = RTCRtpReceiver.getCapabilities(transceiver.receiver.track.kind);
+    transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => !lacks.includes(mimeType)));
+    return transceiver;
+  };
+}
+
 class Client {
   room = null;
   sockets = sockets;
@@ -57,7 +82,13 @@ class Client {
   /** `{ from, text, topic }` for each text stream. */
   texts = [];
 
-  async join(url, token, roomOptions, connectOptions, publishDefaults) {
+  /** Joins; with a `passphrase` among the options all media is encrypted from end to end. */
+  async join(url, token, { passphrase, ...roomOptions }, connectOptions, publishDefaults) {
+    if (passphrase) {
+      const keyProvider = new ExternalE2EEKeyProvider();
+      await keyProvider.setKey(passphrase);
+      roomOptions.e2ee = { keyProvider, worker: new Worker('/e2ee.worker.js', { type: 'module' }) };
+    }
     this.room = new Room({
       adaptiveStream: false,
       dynacast: false,
@@ -72,6 +103,7 @@ class Client {
       ...roomOptions,
     });
     this.#record(this.room);
+    if (passphrase) await this.room.setE2EEEnabled(true);
     await this.room.connect(url, token, connectOptions);
   }
 
@@ -148,7 +180,27 @@ class Client {
 
   /** Publishes a microphone that hears one tone. */
   async sing(hertz, options) {
-    await this.room.localParticipant.publishTrack(tone(hertz), { source: Track.Source.Microphone, dtx: false, ...options });
+    await this.room.localParticipant.publishTrack(await oneChannel(tone(hertz)), { source: Track.Source.Microphone, dtx: false, ...options });
+  }
+
+  /** Publishes a microphone with a tone for each ear. */
+  async singTwice(left, right) {
+    const options = { source: Track.Source.Microphone, dtx: false, forceStereo: true };
+    await this.room.localParticipant.publishTrack(twoTones(left, right), options);
+  }
+
+  /** Publishes a microphone that hears nothing. */
+  async hush(options) {
+    await this.room.localParticipant.publishTrack(await oneChannel(silence()), { source: Track.Source.Microphone, ...options });
+  }
+
+  /** What is sent of the own camera or microphone: the outbound-rtp reports with their codecs. */
+  async outbound(kind) {
+    const source = kind === 'video' ? Track.Source.Camera : Track.Source.Microphone;
+    const report = await this.room.localParticipant.getTrackPublication(source)?.track?.getRTCStatsReport();
+    return [...(report?.values() ?? [])]
+      .filter(({ type }) => type === 'outbound-rtp')
+      .map((stats) => ({ ...stats, codec: report.get(stats.codecId)?.mimeType ?? null }));
   }
 
   /** Publishes a camera that flashes while its microphone beeps. */
@@ -164,9 +216,9 @@ class Client {
   }
 
   /** The loudest frequency in what is heard of `identity`. */
-  tone(identity, kind = 'audio') {
+  tone(identity, kind = 'audio', channel = 0) {
     const track = this.publication(identity, kind)?.track;
-    return track ? toneOf(track.mediaStreamTrack) : null;
+    return track ? toneOf(track.mediaStreamTrack, channel) : null;
   }
 
   /** Begins to note flashes and beeps of `identity`. */

@@ -61,6 +61,34 @@ export function playTone(hertz) {
   oscillator.start();
 }
 
+/** Waits until a track says that it has one channel: before its first samples Chromium takes it for stereo. */
+export async function oneChannel(track) {
+  for (let tries = 0; tries < 100 && track.getSettings().channelCount > 1; tries += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return track;
+}
+
+/** A steady tone for each ear. */
+export function twoTones(left, right) {
+  const merger = new ChannelMergerNode(context(), { numberOfInputs: 2 });
+  [left, right].forEach((hertz, channel) => {
+    const { oscillator, volume } = voice(hertz, 0.5);
+    volume.connect(merger, 0, channel);
+    oscillator.start();
+  });
+  const sink = new MediaStreamAudioDestinationNode(context(), { channelCount: 2 });
+  merger.connect(sink);
+  return sink.stream.getAudioTracks()[0];
+}
+
+/** Nothing to hear. */
+export function silence() {
+  const { oscillator, sink } = voice(LOWEST_HZ, 0);
+  oscillator.start();
+  return sink.stream.getAudioTracks()[0];
+}
+
 /** A picture that flashes and a sound that beeps, both at the same times. */
 export function flashAndBeep() {
   const { oscillator, volume, sink } = voice(BEEP_HZ, 0);
@@ -82,7 +110,8 @@ export function flashAndBeep() {
 function voice(hertz, gain) {
   const oscillator = new OscillatorNode(context(), { frequency: hertz });
   const volume = new GainNode(context(), { gain });
-  const sink = new MediaStreamAudioDestinationNode(context());
+  // One channel, as a microphone has: stereo is published otherwise.
+  const sink = new MediaStreamAudioDestinationNode(context(), { channelCount: 1, channelCountMode: 'explicit' });
   oscillator.connect(volume).connect(sink);
   void context().resume();
   return { oscillator, volume, sink };
@@ -102,10 +131,10 @@ export function lumaOf(video) {
 }
 
 /**
- * The loudest frequency in a track of sound, in hertz, and its level in decibels below full scale. The track is recorded for a
+ * The loudest frequency in a channel of a track of sound, in hertz, and its level in decibels below full scale. The track is recorded for a
  * moment: a context of Web Audio runs only where there is a sound card, and Firefox makes no other.
  */
-export async function toneOf(mediaStreamTrack) {
+export async function toneOf(mediaStreamTrack, channel = 0) {
   const recorder = new MediaRecorder(new MediaStream([mediaStreamTrack]));
   const parts = [];
   recorder.ondataavailable = ({ data }) => parts.push(data);
@@ -118,7 +147,7 @@ export async function toneOf(mediaStreamTrack) {
   const decoder = new OfflineAudioContext(1, 1, SAMPLE_RATE);
   const whole = await decoder.decodeAudioData(recorded).catch(() => null);
   // A recording that has hardly begun can't be decoded.
-  return whole ? loudest(whole.getChannelData(0).subarray(-WINDOW)) : null;
+  return whole && channel < whole.numberOfChannels ? loudest(whole.getChannelData(channel).subarray(-WINDOW)) : null;
 }
 
 /** Strength of each frequency in question, one after the other (Goertzel's filter). */

@@ -36,6 +36,7 @@ pub const OPUS: PayloadType = PayloadType(111);
 pub const OUT_VP8: PayloadType = PayloadType(100);
 pub const OUT_RTX: PayloadType = PayloadType(101);
 pub const OUT_OPUS: PayloadType = PayloadType(109);
+pub const OUT_RED: PayloadType = PayloadType(110);
 pub const MID_ID: u8 = 4;
 pub const TWCC_ID: u8 = 3;
 pub const RID_ID: u8 = 10;
@@ -43,6 +44,7 @@ pub const REPAIRED_RID_ID: u8 = 11;
 pub const LEVEL_ID: u8 = 1;
 pub const SEND_TIME_ID: u8 = 2;
 pub const CAPTURE_ID: u8 = 13;
+pub const DEPENDENCY_ID: u8 = 12;
 const SERVER: &str = "127.0.0.1:7882";
 
 /// An RTP packet as a client saw it.
@@ -330,6 +332,7 @@ impl Call {
         ids.set(RtpExtension::TransportWideCc, TWCC_ID);
         ids.set(RtpExtension::AudioLevel, LEVEL_ID);
         ids.set(RtpExtension::AbsCaptureTime, CAPTURE_ID);
+        ids.set(RtpExtension::DependencyDescriptor, DEPENDENCY_ID);
         ids
     }
 
@@ -347,6 +350,36 @@ impl Call {
                 spatial: layer,
             })
             .collect()
+    }
+
+    /// A track in other codecs, each under its payload type, with SSRCs as [`add_video`](Self::add_video) announces them.
+    pub fn add_track_in(
+        &mut self,
+        client: usize,
+        codecs: &[(PayloadType, Codec)],
+        layers: u8,
+        ssrc: u32,
+    ) -> TrackId {
+        let track = TrackId(self.id());
+        let kind = codecs[0].1.kind();
+        let mut receiver = Self::params(track, kind, Self::announced(layers, ssrc));
+        receiver.codecs = codecs
+            .iter()
+            .map(|(payload_type, codec)| ReceiverCodec {
+                payload_type: *payload_type,
+                codec: *codec,
+                rtx: None,
+                nack: false,
+                transport_cc: false,
+            })
+            .collect();
+        self.command(ShardCommand::AddTrack {
+            track,
+            transport: self.clients[client].transport,
+            participant: self.clients[client].participant,
+            receiver,
+        });
+        track
     }
 
     /// What [`add_video`](Self::add_video) announced, to be changed.
@@ -447,11 +480,14 @@ impl Call {
     /// What [`subscribe`](Self::subscribe) negotiates, to be changed.
     pub fn sender_params(subscription: SubscriptionId, codec: Codec) -> SenderParams {
         let SubscriptionId(id) = subscription;
-        let video = codec == Codec::Vp8;
+        let video = codec.kind() == MediaKind::Video;
         let mut extensions = ExtensionIds::default();
         extensions.set(RtpExtension::Mid, MID_ID);
         extensions.set(RtpExtension::AbsSendTime, SEND_TIME_ID);
         extensions.set(RtpExtension::AbsCaptureTime, CAPTURE_ID);
+        if codec == Codec::Av1 {
+            extensions.set(RtpExtension::DependencyDescriptor, DEPENDENCY_ID);
+        }
         if !video {
             extensions.set(RtpExtension::AudioLevel, LEVEL_ID);
         }
@@ -460,8 +496,12 @@ impl Call {
             ssrc: Ssrc(5_000 + id as u32),
             rtx_ssrc: video.then(|| Ssrc(9_000 + id as u32)),
             codec,
-            payload_type: if video { OUT_VP8 } else { OUT_OPUS },
-            opus_payload_type: None,
+            payload_type: match codec {
+                Codec::Opus => OUT_OPUS,
+                Codec::Red => OUT_RED,
+                _ => OUT_VP8,
+            },
+            opus_payload_type: (codec == Codec::Red).then_some(OUT_OPUS),
             rtx_payload_type: video.then_some(OUT_RTX),
             nack: true,
             extensions,
@@ -497,7 +537,12 @@ impl Call {
         payload: &[u8],
     ) -> Vec<u8> {
         let mut buffer = vec![0; 1_600];
-        let mut writer = HeaderWriter::new(&mut buffer, header, ExtensionForm::OneByte).unwrap();
+        let form = if extensions.iter().all(|(_, value)| value.len() <= 16) {
+            ExtensionForm::OneByte
+        } else {
+            ExtensionForm::TwoByte
+        };
+        let mut writer = HeaderWriter::new(&mut buffer, header, form).unwrap();
         for (id, value) in extensions {
             writer.push(*id, value).unwrap();
         }

@@ -6,6 +6,7 @@
     reason = "a panic in a test is a failed test"
 )]
 
+mod backup;
 mod calling;
 mod candidates;
 mod data_tracks;

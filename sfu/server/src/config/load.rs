@@ -65,6 +65,14 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("PLENUM_SHARDS", "rtc.shards"),
     ("PLENUM_ADVERTISE", "rtc.advertise"),
     ("PLENUM_WAIT_FOR_ADDRESSES", "rtc.wait_for_addresses"),
+    ("PLENUM_CODECS", "media.codecs"),
+    (
+        "PLENUM_INITIAL_VIDEO_BITRATE",
+        "media.initial_video_bitrate_bps",
+    ),
+    ("PLENUM_MIN_VIDEO_BITRATE", "media.min_video_bitrate_bps"),
+    ("PLENUM_STEREO_BITRATE", "media.stereo_bitrate_bps"),
+    ("PLENUM_DTX", "media.dtx"),
     ("PLENUM_AUTO_CREATE", "room.auto_create"),
     ("PLENUM_EMPTY_TIMEOUT", "room.empty_timeout_seconds"),
     ("PLENUM_DEPARTURE_TIMEOUT", "room.departure_timeout_seconds"),
@@ -84,7 +92,7 @@ pub const ENVIRONMENT: &[(&str, &str)] = &[
 /// Settings whose keys are free names.
 const FREE_MAPS: &[&str] = &["keys"];
 /// Settings that are lists; in the environment their items are separated by commas or spaces.
-const LISTS: &[&str] = &["bind", "rtc.advertise", "cluster.peers"];
+const LISTS: &[&str] = &["bind", "rtc.advertise", "media.codecs", "cluster.peers"];
 
 /// Reads the configuration.
 ///

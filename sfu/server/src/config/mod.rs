@@ -5,9 +5,11 @@
 
 mod advertise;
 mod load;
+mod media;
 
 pub use advertise::{AdvertiseTarget, advertised, candidates, interfaces};
 pub use load::{ConfigError, ENVIRONMENT, load};
+pub use media::MediaConfig;
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +36,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// The media sockets.
     pub rtc: RtcConfig,
+    /// Codecs and their bitrates.
+    pub media: MediaConfig,
     /// Defaults and limits of rooms.
     pub room: RoomConfig,
     /// Several members as one service.
@@ -155,6 +159,7 @@ impl Default for Config {
             log_json: false,
             admin: AdminConfig::default(),
             rtc: RtcConfig::default(),
+            media: MediaConfig::default(),
             room: RoomConfig::default(),
             cluster: ClusterConfig::default(),
         }
@@ -288,6 +293,7 @@ impl Config {
                 self.rtc.shards, self.rtc.min_port, self.rtc.max_port
             ));
         }
+        self.media.check()?;
         if !self.cluster.internal_address.is_empty() && self.cluster.secret.0.is_empty() {
             return wrong(
                 "cluster.secret: needed with cluster.internal_address, it guards the internal port; set it or PLENUM_CLUSTER_SECRET"

@@ -17,7 +17,7 @@ use plenum_room::{
     ConnectionId, ConnectionSettings, Grants, Join, Limits, ParticipantKind, Permissions, Resume,
     Room, RoomConfig, RoomSettings, RoomSnapshot, SessionMode,
 };
-use plenum_types::{MediaPolicy, RoomHandle, RoomName, ShardId};
+use plenum_types::{RoomHandle, RoomName, ShardId};
 use serde::Deserialize as _;
 use tokio::{
     sync::{Mutex, mpsc, watch},
@@ -284,7 +284,7 @@ impl Rooms {
             server: self.config.server.clone(),
             keep_alive: self.config.keep_alive,
             fingerprint: self.config.engine.fingerprint(),
-            media: MediaPolicy::default(),
+            media: self.config.media.clone(),
             ice_servers: Vec::new(),
             remote_unmute: false,
             data_tracks: self.config.defaults.data_tracks,

@@ -17,7 +17,7 @@ use plenum_room::{
     ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive,
     MAX_RPC_TIMEOUT, RoomInput, RoomStats, ServerIdentity, SignalMessage, rpc_timeout,
 };
-use plenum_types::{Candidate, RoomHandle, RoomName, RoomSid, ShardId};
+use plenum_types::{Candidate, MediaPolicy, RoomHandle, RoomName, RoomSid, ShardId};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
@@ -67,6 +67,8 @@ pub struct RoomsConfig {
     pub defaults: RoomDefaults,
     /// TCP port of the media sockets; 0 for none.
     pub tcp_port: u16,
+    /// Codecs of new rooms, and how they shall be sent.
+    pub media: MediaPolicy,
     /// Where to count.
     pub metrics: Arc<Metrics>,
     /// Hears what happens in rooms, and brings agents into them.

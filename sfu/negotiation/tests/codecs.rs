@@ -1,0 +1,211 @@
+//! Which codecs come out of a browser's offer, in which order and how they shall be sent.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a panic in a test is a failed test"
+)]
+
+mod common;
+
+use common::{chromium, exchange, local, section, track};
+use plenum_negotiation::{Answerer, AudioPolicy, LocalParams, Offerer};
+use plenum_types::{Codec, MediaPolicy, Mid, PayloadType, RtpExtension};
+
+/// Chromium's sections on which it sends.
+const MICROPHONE: &str = "7";
+const CAMERA: &str = "8";
+
+fn everything() -> LocalParams {
+    LocalParams {
+        media: MediaPolicy::default(),
+        ..local()
+    }
+}
+
+fn formats(sdp: &str, mid: &str) -> Vec<String> {
+    let section = section(sdp, mid);
+    let line = section.lines().next().unwrap();
+    line.split(' ').skip(3).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_codec_is_taken_in_one_variant() {
+    let mut answerer = Answerer::single(everything());
+    exchange(&mut answerer, chromium::JOIN);
+    let (outcome, answer) = exchange(&mut answerer, chromium::PUBLISH);
+    let camera = outcome
+        .added
+        .iter()
+        .find(|receiver| receiver.params.mid == Mid::from(CAMERA))
+        .unwrap();
+    let codecs: Vec<_> = camera
+        .params
+        .codecs
+        .iter()
+        .map(|known| (known.codec, known.payload_type.0))
+        .collect();
+    assert_eq!(
+        codecs,
+        [
+            (Codec::Vp8, 96),
+            (Codec::H264, 108),
+            (Codec::Av1, 45),
+            (Codec::Vp9, 98)
+        ]
+    );
+    let video = section(&answer.sdp, CAMERA);
+    let bitrates = "x-google-start-bitrate=2500;x-google-min-bitrate=1500";
+    for line in [
+        format!("a=fmtp:96 {bitrates}"),
+        format!("a=fmtp:98 profile-id=0;{bitrates}"),
+        format!(
+            "a=fmtp:108 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f;{bitrates}"
+        ),
+        format!("a=fmtp:45 level-idx=5;profile=0;tier=0;{bitrates}"),
+        "a=fmtp:109 apt=108".to_owned(),
+    ] {
+        assert!(video.contains(&format!("{line}\r\n")), "{line} in {video}");
+    }
+    let extensions = &camera.params.extensions;
+    assert_eq!(extensions.get(RtpExtension::DependencyDescriptor), Some(12));
+}
+
+#[test]
+fn a_section_that_only_receives_is_told_nothing_of_bitrates() {
+    let mut answerer = Answerer::single(everything());
+    let (_, answer) = exchange(&mut answerer, chromium::JOIN);
+    assert!(!answer.sdp.contains("x-google"));
+}
+
+#[test]
+fn the_wanted_codec_is_answered_first() {
+    let mut answerer = Answerer::single(everything());
+    exchange(&mut answerer, chromium::JOIN);
+    answerer.accept_offer(chromium::PUBLISH, 2).unwrap();
+    answerer.prefer_codec(&Mid::from(CAMERA), Codec::Av1);
+    let answer = answerer.write_answer().unwrap();
+    assert_eq!(formats(&answer.sdp, CAMERA)[..4], ["45", "46", "96", "97"]);
+    assert!(!answerer.needs_offer());
+    // It stays so, and another wish needs another offer.
+    let (_, answer) = exchange(&mut answerer, chromium::GROW);
+    assert_eq!(formats(&answer.sdp, CAMERA)[..2], ["45", "46"]);
+    answerer.prefer_codec(&Mid::from(CAMERA), Codec::Vp9);
+    assert!(answerer.needs_offer());
+}
+
+#[test]
+fn redundancy_comes_first_unless_the_track_is_stereo_or_wants_none() {
+    for (stereo, red, expected) in [
+        (false, true, &["63", "111"][..]),
+        (true, true, &["111"]),
+        (false, false, &["111"]),
+    ] {
+        let mut answerer = Answerer::single(everything());
+        exchange(&mut answerer, chromium::JOIN);
+        answerer.accept_offer(chromium::PUBLISH, 2).unwrap();
+        let policy = AudioPolicy {
+            dtx: true,
+            stereo,
+            red,
+        };
+        answerer.set_audio_policy(&Mid::from(MICROPHONE), policy);
+        let answer = answerer.write_answer().unwrap();
+        assert_eq!(formats(&answer.sdp, MICROPHONE), expected);
+        let described = section(&answer.sdp, MICROPHONE).contains("a=fmtp:63 111/111\r\n");
+        assert_eq!(described, expected.len() == 2);
+    }
+}
+
+#[test]
+fn a_subscriber_gets_the_first_codec_that_it_has() {
+    let mut answerer = Answerer::single(everything());
+    let mut sound = track(1, Codec::Red);
+    sound.codecs.push(Codec::Opus);
+    answerer.bind(sound.clone()).unwrap();
+    let (_, answer) = exchange(&mut answerer, chromium::JOIN);
+    let params = &answer.started[0].params;
+    assert_eq!(params.codec, Codec::Red);
+    assert_eq!(params.payload_type, PayloadType(63));
+    assert_eq!(params.opus_payload_type, Some(PayloadType(111)));
+
+    let without = chromium::JOIN.replace("red/48000/2", "other/48000/2");
+    let mut answerer = Answerer::single(everything());
+    answerer.bind(sound).unwrap();
+    let (_, answer) = exchange(&mut answerer, &without);
+    let params = &answer.started[0].params;
+    assert_eq!(
+        (params.codec, params.payload_type),
+        (Codec::Opus, PayloadType(111))
+    );
+    assert_eq!(params.opus_payload_type, None);
+
+    let mut picture = track(2, Codec::Vp9);
+    picture.codecs.push(Codec::Vp8);
+    let without = chromium::JOIN.replace("VP9/90000", "VP7/90000");
+    let mut answerer = Answerer::single(everything());
+    answerer.bind(picture).unwrap();
+    answerer.bind(track(3, Codec::Vp9)).unwrap();
+    let (_, answer) = exchange(&mut answerer, &without);
+    assert_eq!(answer.started[0].params.codec, Codec::Vp8);
+    assert_eq!(answer.refused, [plenum_types::SubscriptionId(3)]);
+}
+
+#[test]
+fn codecs_that_are_off_are_not_answered() {
+    let mut params = everything();
+    params.media.codecs = vec![Codec::H264, Codec::Opus];
+    let mut answerer = Answerer::single(params);
+    let (_, answer) = exchange(&mut answerer, chromium::JOIN);
+    assert!(answer.sdp.contains("H264/90000"));
+    assert!(!answer.sdp.contains("VP8/90000") && !answer.sdp.contains("red/48000"));
+}
+
+#[test]
+fn what_we_cannot_forward_is_not_taken() {
+    let mut answerer = Answerer::single(everything());
+    // High profile only, packetization mode 0 only, other profiles of VP9 and AV1, redundancy of another codec.
+    let offer = chromium::JOIN
+        .replace("profile-level-id=42", "profile-level-id=64")
+        .replace("profile-id=0", "profile-id=2")
+        .replace("profile=0", "profile=1")
+        .replace("111/111", "112/112");
+    let (_, answer) = exchange(&mut answerer, &offer);
+    for codec in ["H264", "VP9", "AV1", "red"] {
+        assert!(!answer.sdp.contains(&format!(" {codec}/")), "{codec}");
+    }
+    assert!(answer.sdp.contains("VP8/90000"));
+    for parameters in [
+        "packetization-mode=1;profile-level-id=zz",
+        "profile-level-id=",
+        "packetization-mode=x;profile-level-id=42e01f",
+    ] {
+        let offer = chromium::JOIN.replace(
+            "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+            parameters,
+        );
+        let mut answerer = Answerer::single(everything());
+        exchange(&mut answerer, &offer);
+    }
+}
+
+#[test]
+fn without_mixed_forms_there_is_no_dependency_descriptor() {
+    let offer = chromium::PUBLISH.replace("a=extmap-allow-mixed\r\n", "");
+    let mut answerer = Answerer::single(everything());
+    let (_, answer) = exchange(&mut answerer, &offer);
+    assert!(!answer.sdp.contains("dependency-descriptor"));
+}
+
+#[test]
+fn our_own_offers_have_all_codecs_in_our_order() {
+    let mut offerer = Offerer::subscriber(everything());
+    offerer.bind(track(1, Codec::Av1)).unwrap();
+    offerer.bind(track(2, Codec::Opus)).unwrap();
+    let offer = offerer.write_offer().unwrap();
+    assert_eq!(
+        formats(&offer.sdp, "1"),
+        ["96", "97", "108", "109", "98", "99", "45", "46"]
+    );
+    assert_eq!(formats(&offer.sdp, "2"), ["111", "63"]);
+}
