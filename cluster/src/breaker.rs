@@ -145,7 +145,7 @@ impl Breaker {
         }
     }
 
-    /// A call failed for a transient reason. True if this opened the circuit.
+    /// A call failed for a transient reason. True if this opened the circuit; a probe that fails leaves it as it was.
     pub fn failed(&mut self, now: Duration) -> bool {
         match &mut self.state {
             State::Closed { failed_at } => {
@@ -166,7 +166,7 @@ impl Breaker {
             State::Open { .. } => false,
             State::HalfOpen { .. } => {
                 self.state = State::Open { since: now };
-                true
+                false
             }
         }
     }
@@ -228,7 +228,10 @@ mod tests {
     fn a_failed_probe_opens_it_again_for_the_whole_pause() {
         let mut breaker = opened();
         assert_eq!(breaker.admit(at(1_020)), Ok(()));
-        assert!(breaker.failed(at(1_500)));
+        assert!(
+            !breaker.failed(at(1_500)),
+            "an outage is one transition, however many probes it fails"
+        );
         assert_eq!(breaker.admit(at(2_499)), Err(CircuitOpen));
         assert_eq!(breaker.admit(at(2_500)), Ok(()));
     }

@@ -84,6 +84,7 @@ impl Fence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn at(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -158,5 +159,42 @@ mod tests {
     fn a_member_is_silent_before_anybody_may_judge_it_dead() {
         let timing = Timing::default();
         assert!(timing.fence < timing.dead);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_deadline_is_never_later_than_the_last_word_that_counts(
+            members in 3_u64..8,
+            acknowledged in prop::collection::vec((0_u64..8, 0_u64..100_000), 0..40),
+        ) {
+            let mut fence = Fence::new(Timing::default());
+            fence.registered(at(0));
+            let others = others(members - 1);
+            let mut last = BTreeMap::new();
+            let mut before = fence.serve_until(&others);
+            for (who, millis) in acknowledged {
+                match who {
+                    0 => fence.directory_acknowledged(at(millis)),
+                    peer => fence.peer_answered(Incarnation::new(peer), at(millis)),
+                }
+                let latest = last.entry(who).or_insert(0);
+                *latest = millis.max(*latest);
+                let now = fence.serve_until(&others);
+                prop_assert!(now >= before, "an answer never shortens it");
+                before = now;
+                let directory = last.get(&0).copied().unwrap_or(0);
+                let heard_since = |since: u64| {
+                    let peers = others.iter().filter(|peer| last.get(&peer.get()).is_some_and(|at| *at >= since));
+                    peers.count() * 2 >= others.len()
+                };
+                let ServeUntil::Instant(until) = now else {
+                    return Err(TestCaseError::fail(format!("{now:?}")));
+                };
+                let counted = (until - Timing::default().fence).as_millis() as u64;
+                prop_assert!(counted == directory || (counted > directory && heard_since(counted)));
+            }
+        }
     }
 }

@@ -120,6 +120,32 @@ async fn an_isolated_member_fences_itself_before_its_rooms_are_served_elsewhere(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_lost_a_claim_lets_go_of_that_room_and_keeps_the_others() {
+    let mut pool = pool_of(3).await;
+    pool.open(30).await;
+    let mut rooms = pool.held_by(0).await;
+    let lost = rooms.pop_first().unwrap();
+    let before = pool.directory.lookup(&lost).await.unwrap().unwrap();
+    let other = pool.members[1].handle.me();
+    let snapshot = Bytes::from_static(b"{}");
+    pool.directory
+        .hand_over(&before, &other, snapshot)
+        .await
+        .unwrap();
+    let (room, to) = pool.members[0]
+        .event("ClaimLost", |event| match event {
+            Event::ClaimLost { room, to } => Some((room.clone(), to.clone())),
+            _ => None,
+        })
+        .await;
+    assert_eq!((&room, &to.holder), (&lost, &other));
+    assert!(to.epoch > before.epoch);
+    let handle = &pool.members[0].handle;
+    assert_eq!(handle.epoch(&lost), None);
+    assert!(rooms.iter().all(|room| handle.epoch(room).is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_redis_can_not_hear_keeps_its_rooms() {
     let mut pool = pool_of(3).await;
     pool.open(30).await;

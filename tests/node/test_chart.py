@@ -1,6 +1,7 @@
 """The chart on a real node: install, calls, crashes, scale, deletion, uninstall. The tests build on each other, in this order."""
 
 import asyncio
+import json
 import math
 import os
 import signal
@@ -64,6 +65,26 @@ async def test_install_gives_a_call(node, installed, room):
     assert now["epoch"] > 0 and now["assignment"]["url"]
     await until(lambda: status(node, room).get("participants") == 2, "the status to count two participants", 30)
     await leave_all(*people)
+
+
+async def test_an_upgrade_keeps_keys_secret_and_call(node, installed, room):
+    def secrets() -> dict:
+        return {name: node.get("secret", name)["data"] for name in ("plenum-api-keys", "plenum-cluster")}
+
+    node.apply(room_resource(room))
+    before = secrets()
+    jwt = node.token(room, "carol")
+    people = await call(node, room, ("ada", "bob"))
+    fault = time.monotonic()
+    node.helm_install(**{"operator.logLevel": "debug"})
+    assert secrets() == before
+    assert len(json.loads(node.run("helm", "history", "plenum", "-n", "default", "-o", "json"))) == 2
+    await asyncio.sleep(max(0.0, WINDOW - (time.monotonic() - fault)))
+    gaps(people, fault)
+    # A token from before the upgrade is still one.
+    carol = await Person("carol").join(node.url(), room, jwt=jwt)
+    await carol.sees("ada", 10)
+    await leave_all(*people, carol)
 
 
 async def test_scale_up_keeps_the_call(node, installed, room):

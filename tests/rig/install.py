@@ -185,9 +185,16 @@ def need_containers(out: TextIO) -> str | None:
 NEEDS = {name.removeprefix("need_"): function for name, function in globals().items() if name.startswith("need_")}
 
 
+# Nothing changes while a run goes on: what is there is not brought again for its next stage.
+_brought: set[str] = set()
+
+
 def everything(needs: list[str], out: TextIO) -> str | None:
     """Brings all needs; the first that can't be met is returned."""
     for need in needs:
+        if need in _brought:
+            continue
         if missing := NEEDS[need](out):
             return missing
+        _brought.add(need)
     return None

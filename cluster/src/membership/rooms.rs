@@ -208,6 +208,7 @@ impl OwnRooms {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn room(name: &str) -> RoomKey {
         RoomKey::new(name).unwrap()
@@ -280,5 +281,74 @@ mod tests {
         );
         own.released(&room("a"), Epoch::new(5));
         assert!(own.unreleased().is_empty());
+    }
+
+    #[test]
+    fn what_was_let_go_is_remembered_up_to_a_bound_and_the_oldest_forgotten() {
+        let mut own = OwnRooms::default();
+        for number in 0..REMEMBERED_GONE as u64 + 2 {
+            let name = room(&format!("room-{number}"));
+            own.insert(&name, serving(number + 1));
+            own.forget(&name);
+        }
+        assert_eq!(own.gone.len(), REMEMBERED_GONE);
+        assert_eq!(own.compare(&[], vec![taken("room-2", 3)]).taken.len(), 0);
+        assert_eq!(own.compare(&[], vec![taken("room-1", 2)]).taken.len(), 1);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Claim(u8),
+        End(u8),
+        Forget(u8),
+        Read { of: u8, back: usize },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            (0..3_u8).prop_map(Step::Claim),
+            (0..3_u8).prop_map(Step::End),
+            (0..3_u8).prop_map(Step::Forget),
+            (0..3_u8, 0..4_usize).prop_map(|(of, back)| Step::Read { of, back }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// A reading of the Directory may be as old as it likes: a room comes at most once under each epoch, and an epoch
+        /// that is served never falls.
+        #[test]
+        fn old_readings_bring_nothing_back(steps in prop::collection::vec(step(), 1..80)) {
+            let mut own = OwnRooms::default();
+            let mut epochs: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
+            let mut clock = 0;
+            for step in steps {
+                let before: BTreeMap<RoomKey, Epoch> = own.epochs().into_iter().collect();
+                clock += 1;
+                match step {
+                    Step::Claim(name) => {
+                        own.insert(&room(&name.to_string()), serving(clock));
+                        epochs.entry(name).or_default().push(clock);
+                    }
+                    Step::End(name) => {
+                        own.end(&room(&name.to_string()), EndReason::Expired);
+                    }
+                    Step::Forget(name) => {
+                        own.forget(&room(&name.to_string()));
+                    }
+                    Step::Read { of, back } => {
+                        let Some(epoch) = epochs.get(&of).and_then(|all| all.iter().rev().nth(back)) else {
+                            continue;
+                        };
+                        let read = own.compare(&[], vec![taken(&of.to_string(), *epoch)]);
+                        prop_assert!(read.taken.is_empty(), "epoch {epoch} of {of} came again");
+                    }
+                }
+                for (room, epoch) in own.epochs() {
+                    prop_assert!(before.get(&room).is_none_or(|before| *before <= epoch));
+                }
+            }
+        }
     }
 }

@@ -112,10 +112,6 @@ impl Shard {
                 self.replay_data(now, room, participant, &have);
                 Some(())
             }
-            ShardCommand::Inspect {
-                query,
-                decisions_of,
-            } => self.inspect(now, room, query, decisions_of),
             ShardCommand::SendRpc {
                 rpc,
                 request_id,
@@ -144,6 +140,10 @@ impl Shard {
             ShardCommand::AdoptTransport { from, transport } => {
                 self.adopt_transport(room, from, transport)
             }
+            ShardCommand::Inspect {
+                query,
+                decisions_of,
+            } => self.inspect(now, room, query, decisions_of),
             ShardCommand::CloseRoom => {
                 self.close_room(room);
                 Some(())

@@ -18,9 +18,9 @@ enum Subject {
     Progress(ParticipantId),
     Quality(TransportId),
     Overflow(TransportId),
-    View,
     RpcAcknowledged(RpcId),
     RpcAnswered(RpcId),
+    View,
 }
 
 fn subject(event: &ShardEvent) -> Subject {

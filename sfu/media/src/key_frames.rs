@@ -156,4 +156,15 @@ mod tests {
         key_frames.on_key_frame(Timestamp::from_millis(600));
         assert!(!key_frames.due(Timestamp::from_millis(2_000)));
     }
+
+    #[test]
+    fn a_publisher_that_never_answers_is_asked_so_often_and_no_more() {
+        let mut key_frames = KeyFrames::default();
+        let mut asked = u32::from(key_frames.request(Timestamp::ZERO));
+        for ms in 1..100_000 {
+            asked += u32::from(key_frames.due(Timestamp::from_millis(ms)));
+        }
+        assert_eq!(asked, u32::from(MAX_TRIES));
+        assert!(key_frames.request(Timestamp::from_millis(100_000)));
+    }
 }

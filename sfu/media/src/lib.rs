@@ -21,6 +21,8 @@ mod egress;
 mod events;
 mod flush;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod history;
 mod inspect;
 mod key_frames;

@@ -140,4 +140,20 @@ mod tests {
         missing.due(Timestamp::from_millis(10), &mut asked);
         assert!(asked.is_empty());
     }
+
+    #[test]
+    fn so_many_packets_are_missed_at_a_time_and_no_more() {
+        let mut missing = Missing::default();
+        let gaps = MAX_MISSING as u64 / MAX_GAP;
+        for gap in 0..gaps {
+            let from = 65_536 + gap * 2 * MAX_GAP;
+            assert!(missing.on_gap(from, from + MAX_GAP, Timestamp::ZERO));
+        }
+        let from = 65_536 + gaps * 2 * MAX_GAP;
+        assert!(!missing.on_gap(from, from + 1, Timestamp::ZERO));
+        // A key frame is asked for instead of all of them.
+        let mut asked = Vec::new();
+        missing.due(Timestamp::from_millis(10), &mut asked);
+        assert!(asked.is_empty());
+    }
 }

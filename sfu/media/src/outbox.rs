@@ -71,3 +71,35 @@ impl Outbox {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    struct Full;
+
+    impl TransmitSink for Full {
+        fn transmit(&mut self, _: Run<'_>) -> Transmitted {
+            Transmitted::WouldBlock
+        }
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_makes_a_bounded_number_of_datagrams_wait() {
+        let anywhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let path = Path::Udp {
+            local: anywhere,
+            remote: anywhere,
+        };
+        let mut outbox = Outbox::default();
+        let write = |outbox: &mut Outbox| outbox.write(1_000, |_| Some((path, 1_000)));
+        let mut waiting = 0;
+        while write(&mut outbox) {
+            waiting += 1;
+            assert!(!outbox.flush(&mut Full));
+        }
+        assert_eq!(waiting, MAX_BYTES / 1_000);
+        assert!(!write(&mut outbox));
+    }
+}

@@ -208,3 +208,20 @@ fn retransmissions_may_go_and_come_back_by_negotiation() {
     assert_eq!(call.shard.stats().commands_ignored, 1);
     assert_eq!(shoot_and_ask(&mut call, false).0, OUT_VP8);
 }
+
+#[test]
+fn a_datagram_that_asks_for_everything_gets_a_bounded_number_of_answers() {
+    let (mut call, mut camera, bob, ssrc) = call_of_two();
+    for _ in 0..50 {
+        camera.shoot(&mut call, 0, false, 10);
+    }
+    let sent = call.take(bob, ssrc);
+    assert!(sent.len() >= 500);
+    let all: Vec<u16> = sent.iter().map(|packet| packet.sequence).collect();
+    call.send_rtcp(bob, |writer| {
+        writer.nack(Ssrc(77), ssrc, &all);
+    });
+    call.settle();
+    let answers = call.take(bob, Ssrc(ssrc.0 + 4_000)).len();
+    assert!((1..=400).contains(&answers), "{answers}");
+}

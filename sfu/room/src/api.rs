@@ -71,10 +71,10 @@ pub enum ApiResponse {
     Participant(Box<proto::ParticipantInfo>),
     /// One track.
     Track(Box<proto::TrackInfo>),
-    /// The room as people see it who look for a fault.
-    View(Box<RoomView>),
     /// What a participant's method returned.
     RpcPayload(String),
+    /// The room as people see it who look for a fault.
+    View(Box<RoomView>),
     /// It is done.
     Done,
 }

@@ -46,7 +46,6 @@ impl Room {
             return self.end(EndReason::Deleted);
         }
         let request = match request {
-            ApiRequest::Inspect { decisions_of } => return self.inspect(call, decisions_of),
             ApiRequest::PerformRpc(request) => return self.perform_rpc(call, &request),
             ApiRequest::MoveParticipant {
                 identity,
@@ -55,6 +54,9 @@ impl Room {
             } => return self.move_participant(call, identity.as_str(), destination, together),
             other => other,
         };
+        if let ApiRequest::Inspect { decisions_of } = request {
+            return self.inspect(call, decisions_of);
+        }
         let result = self.answer_call(request);
         if std::mem::take(&mut self.snapshot_dirty) {
             self.push(RoomOutput::SnapshotChanged { before_next: true });
@@ -114,9 +116,9 @@ impl Room {
             }),
             // Answered before.
             ApiRequest::DeleteRoom
-            | ApiRequest::Inspect { .. }
             | ApiRequest::PerformRpc(_)
-            | ApiRequest::MoveParticipant { .. } => Ok(ApiResponse::Done),
+            | ApiRequest::MoveParticipant { .. }
+            | ApiRequest::Inspect { .. } => Ok(ApiResponse::Done),
         }
     }
 

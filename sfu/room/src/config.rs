@@ -6,6 +6,8 @@ use livekit_protocol as proto;
 use plenum_types::{Fingerprint, MediaPolicy, RoomHandle, RoomName, RoomSid, WallClock};
 use serde::{Deserialize, Serialize};
 
+use crate::MemberAllowances;
+
 /// Everything a room knows of its surroundings.
 #[derive(Debug, Clone)]
 pub struct RoomConfig {
@@ -104,10 +106,16 @@ pub struct Limits {
     pub name_bytes: usize,
     /// Tracks that one participant may publish at a time.
     pub tracks_per_participant: usize,
-    /// Tracks that all participants of a room publish together.
+    /// Tracks that may be published in a room at a time; 0 means no limit.
     pub tracks_per_room: usize,
     /// Data tracks that one participant may publish at a time.
     pub data_tracks_per_participant: usize,
+    /// Tracks that one participant may be forwarded at a time; 0 means no limit.
+    pub subscriptions_per_participant: usize,
+    /// Tracks that may be forwarded in a room at a time, counted once for each who gets them; 0 means no limit.
+    pub subscriptions_per_room: usize,
+    /// What all rooms of the member may hold together.
+    pub member: MemberAllowances,
     /// AddTrack requests of one participant that wait for their media.
     pub pending_tracks: usize,
     /// Bytes of one SDP.
@@ -128,6 +136,9 @@ impl Default for Limits {
             tracks_per_room: 2_000,
             // All of them are in each update of their publisher.
             data_tracks_per_participant: 50,
+            subscriptions_per_participant: 0,
+            subscriptions_per_room: 0,
+            member: MemberAllowances::default(),
             pending_tracks: 20,
             // 100 sections of 4 KB, and then room for growth; a message is at most 2 MiB.
             sdp_bytes: 1024 * 1024,

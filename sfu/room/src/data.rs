@@ -162,3 +162,22 @@ fn server_packet(request: proto::SendDataRequest) -> proto::DataPacket {
         })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_nonces_are_remembered_and_the_oldest_forgotten() {
+        let mut nonces = Nonces::default();
+        let nonce = |number: u128| number.to_be_bytes();
+        for number in 0..=NONCES as u128 {
+            assert!(nonces.is_new(&nonce(number)));
+        }
+        assert_eq!(nonces.0.len(), NONCES);
+        assert!(!nonces.is_new(&nonce(1)));
+        assert!(nonces.is_new(&nonce(0)));
+        // What is no nonce is never remembered.
+        assert!(nonces.is_new(b"short") && nonces.is_new(b"short"));
+    }
+}

@@ -3,7 +3,7 @@
 use livekit_protocol as proto;
 use plenum_types::{Candidate, ParticipantSid, ShardEvent, ShardId};
 
-use crate::{ApiCallId, ApiRequest, Grants, Traveller};
+use crate::{ApiCallId, ApiRequest, Grants, Limits, Traveller};
 
 /// A client's signal connection (one WebSocket), unique on this member. Not reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +52,10 @@ pub enum RoomInput {
         /// All of them, best first.
         candidates: Vec<Candidate>,
     },
+    /// Other limits from now on; what is there already stays.
+    LimitsChanged(Box<Limits>),
+    /// All participants get a new token: those that they have may not count much longer.
+    RefreshTokens,
     /// A Shard is lost with all its Transports: its participants get a reconnecting Leave.
     ShardLost {
         /// Which one.
@@ -154,6 +158,11 @@ impl Default for ConnectionSettings {
 pub enum JoinRefusal {
     /// `max_participants` is reached.
     Full,
+    /// All rooms of the member together have as many participants as it takes.
+    MemberFull {
+        /// How many.
+        limit: usize,
+    },
     /// The room is ending.
     Ending,
 }

@@ -12,7 +12,7 @@ use plenum_types::{
 use rand_chacha::rand_core::Rng as _;
 
 use crate::{
-    Join, JoinRefusal, Room, RoomOutput, SessionMode, SignalMessage, client,
+    Join, JoinRefusal, Place, Room, RoomOutput, SessionMode, SignalMessage, client,
     data::SERVER_PROTOCOL,
     data_blobs::DataBlobs,
     data_tracks::DataSide,
@@ -45,6 +45,18 @@ impl Room {
             });
             return;
         }
+        let allowance = self.config.limits.member.participants.clone();
+        let mut place = allowance.take();
+        // Who comes back takes the place of the session that it replaces.
+        if place.is_none() && !self.by_identity.contains_key(&join.grants.identity) {
+            self.push(RoomOutput::Refuse {
+                connection: join.connection,
+                refusal: JoinRefusal::MemberFull {
+                    limit: allowance.limit(),
+                },
+            });
+            return;
+        }
         if let Some(&older) = self.by_identity.get(&join.grants.identity) {
             self.keep_verdicts(older);
             self.remove(
@@ -54,7 +66,8 @@ impl Room {
                 false,
             );
         }
-        let id = self.admit(&join);
+        place = place.or_else(|| allowance.take());
+        let id = self.admit(&join, place);
         self.welcome(id);
         self.participant_changed(id);
         if self
@@ -132,7 +145,7 @@ impl Room {
                 >= limit
     }
 
-    fn admit(&mut self, join: &Join) -> ParticipantId {
+    fn admit(&mut self, join: &Join, place: Option<Place>) -> ParticipantId {
         let id = ParticipantId(self.allocate_id());
         let mut grants = join.grants.clone();
         let overrides = self.restored.remove(&grants.identity).unwrap_or_default();
@@ -185,6 +198,7 @@ impl Room {
             Participant {
                 id,
                 sid,
+                _place: place,
                 grants,
                 overrides,
                 phase: Phase::Joined(join.connection),

@@ -8,7 +8,8 @@
 //! client and `plenum-negotiation`. Keep-alive pings never arrive here: whoever owns the socket answers them.
 #![forbid(unsafe_code)]
 
-pub mod api;
+pub mod allowance;
+mod api;
 pub mod config;
 pub mod grants;
 pub mod input;
@@ -48,6 +49,7 @@ mod track_info;
 mod travel;
 mod updates;
 
+pub use allowance::{Allowance, MemberAllowances, Place};
 pub use api::{ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse};
 pub use config::{KeepAlive, Limits, RoomConfig, RoomSettings, ServerIdentity};
 pub use data::SERVER_PROTOCOL;

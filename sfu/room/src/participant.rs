@@ -10,7 +10,7 @@ use plenum_types::{
 };
 
 use crate::{
-    ConnectionId, ConnectionSettings, Grants,
+    ConnectionId, ConnectionSettings, Grants, Place,
     data_blobs::DataBlobs,
     data_tracks::DataSide,
     pace::Pace,
@@ -207,6 +207,8 @@ pub(crate) enum ResumeFault {
 pub(crate) struct Participant {
     pub(crate) id: ParticipantId,
     pub(crate) sid: ParticipantSid,
+    /// Its place on the member.
+    pub(crate) _place: Option<Place>,
     /// The token's, with all changes since.
     pub(crate) grants: Grants,
     /// The changes alone.

@@ -1,5 +1,6 @@
 //! Publishing: a request by message and a section by description, in either order, make a track.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use plenum_types::{
 use prost::Message as _;
 
 use crate::{
-    Room, RoomOutput, backup::Backup, dynacast::Dynacast, sids, timers::TimerKind, track_info,
+    Place, Room, RoomOutput, backup::Backup, dynacast::Dynacast, sids, timers::TimerKind,
+    track_info,
 };
 
 /// Bytes of one AddTrackRequest: three layers, names and ids take a few hundred. Fifty tracks of this size go into each
@@ -35,6 +37,8 @@ pub(crate) struct PendingTrack {
     /// It is the second codec of this track.
     backup_of: Option<TrackId>,
     since: Timestamp,
+    /// Its place on the member; a second codec takes none.
+    place: Option<Place>,
 }
 
 impl PendingTrack {
@@ -52,6 +56,7 @@ impl PendingTrack {
             info: track_info::from_request(request, MediaKind::Video, &none, version),
             backup_of: Some(track),
             since,
+            place: None,
         }
     }
 }
@@ -90,6 +95,8 @@ pub(crate) struct Track {
     pub(crate) subscribers: BTreeMap<ParticipantId, SubscriptionId>,
     pub(crate) told_subscribed: bool,
     pub(crate) dynacast: Dynacast,
+    /// Its place on the member; a second codec takes none.
+    _place: Option<Place>,
     pub(crate) backup: Option<Backup>,
 }
 
@@ -115,7 +122,7 @@ impl Room {
     pub(crate) fn add_track(&mut self, id: ParticipantId, request: proto::AddTrackRequest) {
         let mut request = track_info::normalised(request);
         if let Err((reason, text)) = self.check_add_track(id, &request) {
-            return self.refuse_request(id, 0, reason, text, Some(Request::AddTrack(request)));
+            return self.refuse_request(id, 0, reason, &text, Some(Request::AddTrack(request)));
         }
         let Some(participant) = self.participants.get_mut(&id) else {
             return;
@@ -140,7 +147,17 @@ impl Room {
         let Some(kind) = track_info::kind_of(&request) else {
             return;
         };
+        let place = match self.place_for_track(id) {
+            Ok(place) => place,
+            Err(text) => {
+                let request = Some(Request::AddTrack(request));
+                return self.refuse_request(id, 0, Reason::LimitExceeded, &text, request);
+            }
+        };
         let source = proto::TrackSource::try_from(request.source).unwrap_or_default();
+        let Some(participant) = self.participants.get(&id) else {
+            return;
+        };
         let muted_by_api = participant
             .overrides
             .muted_sources
@@ -156,6 +173,7 @@ impl Room {
             info: info.clone(),
             backup_of: None,
             since: self.now,
+            place: Some(place),
         };
         if let Some(participant) = self.participants.get_mut(&id) {
             participant.pending.push(pending);
@@ -183,37 +201,40 @@ impl Room {
         &mut self,
         id: ParticipantId,
         request: &proto::AddTrackRequest,
-    ) -> Result<(), (Reason, &'static str)> {
+    ) -> Result<(), (Reason, Cow<'static, str>)> {
         let now = self.now;
         let limits = self.config.limits.clone();
-        let in_room = self.tracks.len();
         let Some(participant) = self.participants.get_mut(&id) else {
-            return Err((Reason::NotFound, "no such participant"));
+            return Err((Reason::NotFound, "no such participant".into()));
         };
         let source = proto::TrackSource::try_from(request.source).unwrap_or_default();
         if !participant.grants.permissions.may_publish(source) {
             return Err((
                 Reason::NotAllowed,
-                "the token doesn't allow to publish this source",
+                "the token doesn't allow to publish this source".into(),
             ));
         }
         if track_info::kind_of(request).is_none() {
-            return Err((Reason::UnsupportedType, "tracks are audio or video"));
+            return Err((Reason::UnsupportedType, "tracks are audio or video".into()));
         }
         // A token's `canPublishSources` must not be got round by a camera that calls itself a microphone.
         if !track_info::source_fits(source, request.r#type) {
             return Err((
                 Reason::InvalidRequest,
-                "the source is not of this kind of media",
+                "the source is not of this kind of media".into(),
             ));
         }
         if request.cid.is_empty() {
-            return Err((Reason::InvalidRequest, "the request has no cid"));
+            return Err((Reason::InvalidRequest, "the request has no cid".into()));
         }
         if request.encoded_len() > MAX_REQUEST_BYTES
             || track_info::longest_text(request) > limits.name_bytes
         {
-            return Err((Reason::LimitExceeded, "the request is too long"));
+            let text = format!(
+                "the request is too long: at most {MAX_REQUEST_BYTES} bytes, and {} in each text",
+                limits.name_bytes
+            );
+            return Err((Reason::LimitExceeded, text.into()));
         }
         let mut waiting = participant.pending.len() + participant.queued.len();
         if waiting >= limits.pending_tracks {
@@ -222,21 +243,41 @@ impl Room {
                 .retain(|pending| now.saturating_since(pending.since) < PENDING_KEPT);
             waiting = participant.pending.len() + participant.queued.len();
         }
-        if waiting >= limits.pending_tracks
-            || waiting + participant.tracks.len() >= limits.tracks_per_participant
-        {
-            return Err((
-                Reason::LimitExceeded,
-                "the participant publishes as many tracks as it may",
-            ));
-        }
-        if in_room >= limits.tracks_per_room {
-            return Err((
-                Reason::LimitExceeded,
-                "the room has as many tracks as it may",
-            ));
+        if waiting >= limits.pending_tracks {
+            let text = format!(
+                "{waiting} tracks of the participant wait for their media, and no more than {} may",
+                limits.pending_tracks
+            );
+            return Err((Reason::LimitExceeded, text.into()));
         }
         Ok(())
+    }
+
+    /// A place for one more track, or the limit that is reached. A request that waits for its media counts.
+    fn place_for_track(&self, id: ParticipantId) -> Result<Place, String> {
+        let limits = &self.config.limits;
+        let participant = self.participants.get(&id).map_or(0, |participant| {
+            participant.pending.len() + participant.queued.len() + participant.tracks.len()
+        });
+        if participant >= limits.tracks_per_participant {
+            return Err(format!(
+                "the participant publishes {participant} tracks, its limit (limits.tracks_per_participant)"
+            ));
+        }
+        let pending: usize = self.participants.values().map(|p| p.pending.len()).sum();
+        let room = self.tracks.len() + pending;
+        if limits.tracks_per_room != 0 && room >= limits.tracks_per_room {
+            return Err(format!(
+                "the room has {room} tracks, its limit (limits.tracks_per_room)"
+            ));
+        }
+        let member = &limits.member.tracks;
+        member.take().ok_or_else(|| {
+            format!(
+                "the server has {} tracks, its limit (limits.tracks)",
+                member.limit()
+            )
+        })
     }
 
     /// The client's description has new sections on which it sends.
@@ -469,6 +510,7 @@ impl Room {
                 subscribers: BTreeMap::new(),
                 told_subscribed: false,
                 dynacast: Dynacast::default(),
+                _place: pending.place,
                 backup: None,
             },
         );

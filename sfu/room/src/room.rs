@@ -69,13 +69,13 @@ pub struct Room {
     pub(crate) data_version: u64,
     pub(crate) data_dirty: bool,
     pub(crate) nonces: Nonces,
-    /// Who looks at the room, the first of them now.
-    pub(crate) inspections: VecDeque<Inspection>,
     pub(crate) data_tracks: BTreeMap<TrackSid, DataTrack>,
     /// Those of which the Shards don't know the latest.
     pub(crate) stale_data_tracks: BTreeSet<TrackSid>,
     /// Calls of the server to participants.
     pub(crate) rpcs: BTreeMap<RpcId, PendingRpc>,
+    /// Who looks at the room, the first of them now.
+    pub(crate) inspections: VecDeque<Inspection>,
     pub(crate) speaking: BTreeMap<ParticipantId, Speaker>,
     /// Tracks whose demand is to be counted anew.
     pub(crate) demand_dirty: BTreeSet<TrackId>,
@@ -135,10 +135,10 @@ impl Room {
             data_version: 0,
             data_dirty: false,
             nonces: Nonces::default(),
-            inspections: VecDeque::new(),
             data_tracks: BTreeMap::new(),
             stale_data_tracks: BTreeSet::new(),
             rpcs: BTreeMap::new(),
+            inspections: VecDeque::new(),
             speaking: BTreeMap::new(),
             demand_dirty: BTreeSet::new(),
             gathered: VecDeque::new(),
@@ -181,6 +181,12 @@ impl Room {
                 }
                 for id in there {
                     self.refresh_candidates(id);
+                }
+            }
+            RoomInput::LimitsChanged(limits) => self.config.limits = *limits,
+            RoomInput::RefreshTokens => {
+                for &id in self.participants.keys() {
+                    self.timers.set(TimerKind::Token(id), self.now);
                 }
             }
             RoomInput::ShardLost { shard } => self.shard_lost(shard),

@@ -14,7 +14,8 @@ use plenum_types::{
 };
 
 use crate::{
-    JoinStep, Room, RoomOutput, client, participant::Peer, settings::target, timers::TimerKind,
+    JoinStep, Place, Room, RoomOutput, client, participant::Peer, settings::target,
+    timers::TimerKind,
 };
 
 /// A track that a client asked for and that isn't there after this time is reported.
@@ -42,6 +43,8 @@ pub(crate) struct Subscription {
     pub(crate) shard: ShardId,
     pub(crate) state: SubscriptionState,
     pub(crate) target: LayerTarget,
+    /// Its place on the member.
+    _place: Place,
     /// How its packets look, once it has a section.
     pub(crate) sender: Option<SenderParams>,
 }
@@ -120,6 +123,10 @@ impl Room {
     }
 
     fn subscribe(&mut self, subscriber: ParticipantId, track: TrackId) {
+        let place = match self.place_for_subscription(subscriber) {
+            Ok(place) => place,
+            Err(text) => return self.refuse_subscription(subscriber, track, &text),
+        };
         self.open_subscriber(subscriber);
         let id = SubscriptionId(self.allocate_id());
         let Some(published) = self.tracks.get_mut(&track) else {
@@ -186,10 +193,52 @@ impl Room {
                 shard: participant.shard,
                 state: SubscriptionState::Waiting,
                 target,
+                _place: place,
                 sender: None,
             },
         );
         self.schedule_negotiation(subscriber);
+    }
+
+    /// A place for one more subscription, or the limit that is reached.
+    fn place_for_subscription(&self, subscriber: ParticipantId) -> Result<Place, String> {
+        let limits = &self.config.limits;
+        let own = self
+            .participants
+            .get(&subscriber)
+            .map_or(0, |participant| participant.subscriptions.len());
+        if limits.subscriptions_per_participant != 0 && own >= limits.subscriptions_per_participant
+        {
+            return Err(format!(
+                "the participant gets {own} tracks, its limit (limits.subscriptions_per_participant)"
+            ));
+        }
+        let room = self.subscriptions.len();
+        if limits.subscriptions_per_room != 0 && room >= limits.subscriptions_per_room {
+            return Err(format!(
+                "the room has {room} subscriptions, its limit (limits.subscriptions_per_room)"
+            ));
+        }
+        let member = &limits.member.subscriptions;
+        member.take().ok_or_else(|| {
+            format!(
+                "the server has {} subscriptions, its limit (limits.subscriptions)",
+                member.limit()
+            )
+        })
+    }
+
+    /// A limit is reached: the client hears of it once, and may ask again when there is less.
+    fn refuse_subscription(&mut self, subscriber: ParticipantId, track: TrackId, text: &str) {
+        let Some(sid) = self.tracks.get(&track).map(|t| t.sid.to_string()) else {
+            return;
+        };
+        if let Some(participant) = self.participants.get_mut(&subscriber) {
+            participant.refused.insert(track);
+        }
+        let reason = proto::request_response::Reason::LimitExceeded;
+        self.refuse_request(subscriber, 0, reason, text, None);
+        self.send_subscription_error(subscriber, sid, proto::SubscriptionError::SeUnknown);
     }
 
     /// Ends a subscription; the client's description follows.

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     auth::{Claims, Keys, TrackSourceName, VideoGrant},
-    config::{Config, ConfigError, DEV_KEY, load},
+    config::{Config, ConfigError, DEV_KEY, load, reference},
 };
 
 /// A WebRTC conferencing server for LiveKit's clients.
@@ -14,7 +14,7 @@ use crate::{
 #[command(name = "plenum-sfu", version)]
 pub struct Cli {
     /// Dev mode: key `devkey` with secret `secret`, and a page that gives itself tokens. The default when neither a
-    /// configuration file nor keys are given.
+    /// configuration file, nor keys, nor a Redis are given; otherwise this is production.
     #[arg(long, global = true)]
     pub dev: bool,
     /// Configuration file (YAML).
@@ -30,6 +30,21 @@ pub struct Cli {
 pub enum Command {
     /// Prints an access token.
     Token(TokenArgs),
+    /// About the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// What to do about the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Says all that is wrong with a file and the environment, and where; the exit status is 0 if nothing is.
+    Check {
+        /// The file; without one, that of --config.
+        file: Option<PathBuf>,
+    },
+    /// Prints every setting with its environment variable, default and meaning, in Markdown.
+    Reference,
 }
 
 /// What a token says.
@@ -120,12 +135,26 @@ impl Cli {
     /// # Errors
     /// What is wrong with them.
     pub fn settings(&self) -> Result<(Config, bool), ConfigError> {
-        let config = load(self.config.as_deref(), |name| std::env::var(name).ok())?;
-        let bare = self.config.is_none()
-            && config.keys.0.is_empty()
-            && config.cluster.redis_url.0.is_empty();
-        let dev = self.dev || bare;
-        Ok((if dev { config.with_dev_keys() } else { config }, dev))
+        let loaded = load(self.config.as_deref(), |name| std::env::var(name).ok());
+        let dev = self.dev || (self.config.is_none() && loaded.is_bare());
+        Ok((loaded.finish(dev)?, dev))
+    }
+}
+
+impl ConfigCommand {
+    /// The text to print.
+    ///
+    /// # Errors
+    /// What is wrong with the file, or that there is none.
+    pub fn print(&self, cli: &Cli) -> anyhow::Result<String> {
+        let file = match self {
+            Self::Reference => return Ok(reference()),
+            Self::Check { file } => file.as_ref().or(cli.config.as_ref()),
+        };
+        let file =
+            file.ok_or_else(|| anyhow::anyhow!("name the file: plenum-sfu config check FILE"))?;
+        load(Some(file), |name| std::env::var(name).ok()).finish(cli.dev)?;
+        Ok(format!("{}: ok\n", file.display()))
     }
 }
 
@@ -135,10 +164,10 @@ impl TokenArgs {
     /// # Errors
     /// A setting or argument is missing.
     pub fn print(&self, config: &Config, now_unix: u64) -> anyhow::Result<String> {
-        let keys = Keys::new(config.keys.0.clone());
+        let keys = Keys::new(config.keys.pairs());
         let key = match &self.api_key {
             Some(key) => key.clone(),
-            None => keys.first().unwrap_or(DEV_KEY).to_owned(),
+            None => keys.first().unwrap_or_else(|| DEV_KEY.to_owned()),
         };
         let joins = !self.room.is_empty() && !self.identity.is_empty();
         if !joins && !self.admin && !self.create && !self.list {
@@ -196,7 +225,7 @@ mod tests {
         let all = ["plenum-sfu", "token"].iter().chain(args);
         match Cli::try_parse_from(all).unwrap().command {
             Some(Command::Token(args)) => args,
-            None => panic!("no token command"),
+            other => panic!("no token command: {other:?}"),
         }
     }
 
@@ -215,7 +244,7 @@ mod tests {
             "2h",
         ]);
         let token = args.print(&config, 4_000_000_000).unwrap();
-        let claims = Keys::new(config.keys.0).verify(&token).unwrap();
+        let claims = Keys::new(config.keys.pairs()).verify(&token).unwrap();
         assert_eq!(claims.exp, 4_000_007_200);
         assert_eq!(claims.video.can_publish, Some(false));
         assert!(claims.video.hidden && claims.video.room_join);

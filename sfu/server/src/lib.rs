@@ -16,12 +16,16 @@ pub mod cluster;
 pub mod config;
 pub mod ending;
 pub mod entropy;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod hop;
 pub mod http;
 pub mod internal;
+pub mod log;
 pub mod member;
 pub mod metrics;
 pub mod port;
+pub mod reload;
 pub mod rooms;
 pub mod run;
 pub mod signal;

@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use arc_swap::ArcSwap;
 use plenum_cluster::{
     Directory, Membership, NodeId, PoolKey, Timing,
     directory::{Capacity, MemoryDirectory, RedisDirectory, RedisSettings},
@@ -30,14 +29,15 @@ use crate::{
     agents::{Agents, AgentsConfig},
     auth::Keys,
     cluster::{self, Cluster, ClusterParts, PeerClient},
-    config::{self, Config},
+    config::{self, Config, Snapshot},
     ending,
-    http::{self, Service},
+    http::{self, Service, tls},
     internal,
     member::Member,
     metrics::{Exposition, Metrics},
     port::Port,
-    rooms::{RoomDefaults, Rooms, RoomsConfig},
+    reload::{self, Source},
+    rooms::{Rooms, RoomsConfig},
 };
 
 /// What the runtime of the rooms still does gets this long.
@@ -83,7 +83,11 @@ impl Server {
         dev: bool,
         make_shard: impl Fn(ShardConfig, Timestamp) -> S + Send + Sync + 'static,
     ) -> anyhow::Result<Self> {
-        config.check()?;
+        let certificate = config
+            .tls
+            .is_on()
+            .then(|| tls::read(&config.tls).map(tls::Certificate::new))
+            .transpose()?;
         let clock = Clock::start();
         let listeners = listen(&config)?;
         let runtime = Builder::new_multi_thread()
@@ -132,7 +136,7 @@ impl Server {
             ),
             config.rtc.tcp_port,
         );
-        let keys = Keys::new(config.keys.0.clone());
+        let keys = Keys::new(config.keys.pairs());
         let metrics = Arc::new(Metrics::default());
         let alone = config.cluster.redis_url.0.is_empty();
         let server = ServerIdentity {
@@ -147,6 +151,14 @@ impl Server {
             server: server.clone(),
             metrics: metrics.clone(),
         });
+        metrics.config_version.set(1);
+        let peers = Arc::new(
+            PeerClient::new(config.cluster.secret.clone())
+                .context("the client for other members can't be made")?,
+        );
+        let tcp_port = config.rtc.tcp_port;
+        let waits_for_addresses = config.rtc.wait_for_addresses;
+        let live = Snapshot::first(config);
         let rooms = Rooms::start(
             RoomsConfig {
                 runtime: runtime.handle().clone(),
@@ -160,18 +172,13 @@ impl Server {
                 },
                 keys: keys.clone(),
                 server,
-                defaults: RoomDefaults::from(&config.room),
-                tcp_port: config.rtc.tcp_port,
-                media: config.media.policy(),
+                settings: live.clone(),
+                tcp_port,
                 metrics: metrics.clone(),
                 agents: agents.clone(),
             },
             candidates.clone(),
             news,
-        );
-        let peers = Arc::new(
-            PeerClient::new(config.cluster.secret.clone())
-                .context("the client for other members can't be made")?,
         );
         let cluster = Cluster::new(ClusterParts {
             runtime: runtime.handle().clone(),
@@ -189,7 +196,7 @@ impl Server {
             .context("the internal port can't be served")?;
         runtime.spawn(cluster::follow(cluster.clone(), events));
         let exposition = Exposition::new(&metrics, cluster.clone(), engine.clone(), clock);
-        if !config.rtc.wait_for_addresses {
+        if !waits_for_addresses {
             member.addresses_are_set();
             member.set_state(MemberState::Serving);
             if alone {
@@ -200,7 +207,8 @@ impl Server {
         let workers =
             std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2));
         let service = Arc::new(Service {
-            config: ArcSwap::from_pointee(config),
+            config: live,
+            certificate,
             keys,
             clock,
             member,
@@ -234,6 +242,7 @@ impl Server {
             .first()
             .and_then(|listener| listener.local_addr().ok())
             .map_or(config.port, |address| address.port());
+        let s = if config.tls.is_on() { "s" } else { "" };
         let media: Vec<String> = self
             .candidates
             .iter()
@@ -244,20 +253,23 @@ impl Server {
             })
             .collect();
         let mut text = format!(
-            "plenum-sfu {}\n  page and API   http://localhost:{port}\n  clients        ws://localhost:{port}\n  media          {}\n",
+            "plenum-sfu {}\n  page and API   http{s}://localhost:{port}\n  clients        ws{s}://localhost:{port}\n  media          {}\n",
             env!("CARGO_PKG_VERSION"),
             media.join(", "),
         );
         if self.service.dev {
             let (key, secret) = config
                 .keys
-                .0
-                .first_key_value()
-                .map_or((config::DEV_KEY, config::DEV_SECRET), |(key, secret)| {
-                    (key.as_str(), secret.as_str())
-                });
+                .pairs()
+                .next()
+                .unwrap_or_else(|| (config::DEV_KEY.to_owned(), config::DEV_SECRET.to_owned()));
+            // A secret of the user's own is not for a terminal or its log.
+            let secret = match secret.as_str() {
+                config::DEV_SECRET => "secret `secret`: for tests only",
+                _ => "with the secret that is configured",
+            };
             text.push_str(&format!(
-                "  dev mode       API key `{key}`, secret `{secret}`: for tests only\n  to join        open http://localhost:{port}/?room=demo in two tabs,\n                 or use a LiveKit client with the token of\n                 plenum-sfu token --room demo --identity me\n"
+                "  dev mode       API key `{key}`, {secret}\n  to join        open http{s}://localhost:{port}/?room=demo in two tabs,\n                 or use a LiveKit client with the token of\n                 plenum-sfu token --room demo --identity me\n"
             ));
         }
         text
@@ -267,7 +279,7 @@ impl Server {
     ///
     /// # Errors
     /// The HTTP front can't be served.
-    pub fn serve(self) -> anyhow::Result<()> {
+    pub fn serve(self, source: Source) -> anyhow::Result<()> {
         let Self {
             runtime,
             service,
@@ -280,6 +292,7 @@ impl Server {
         let cluster = service.cluster.clone();
         let deadline = Duration::from_secs(service.config.load().cluster.drain_seconds.into());
         let handle = runtime.handle().clone();
+        runtime.spawn(reload::follow(source, service.clone()));
         actix_web::rt::System::new().block_on(async move {
             let server = http::serve(service, listeners, workers)
                 .context("the HTTP server can't be started")?;

@@ -60,6 +60,43 @@ fn tokens_get_their_documented_status() {
 
 /// covers: sdk.connection_errors
 #[test]
+fn names_have_at_most_256_bytes() {
+    let server = Server::start(&[]);
+    // Two bytes each.
+    let fits = "é".repeat(128);
+    let long = format!("{fits}x");
+    for (what, token) in [
+        ("room", token(|claims| claims.video.room = fits.clone())),
+        ("identity", token(|claims| claims.sub = fits.clone())),
+    ] {
+        assert_eq!(validate(&server, &token).0, 200, "{what}");
+    }
+    for (what, token) in [
+        ("room", token(|claims| claims.video.room = long.clone())),
+        ("identity", token(|claims| claims.sub = long.clone())),
+    ] {
+        let (status, body) = validate(&server, &token);
+        assert_eq!(status, 400, "{what}: {body}");
+        assert!(body.contains("257 bytes; at most 256"), "{what}: {body}");
+        assert!(body.contains(what), "{what}: {body}");
+    }
+}
+
+#[test]
+fn a_token_has_a_longest_length() {
+    let server = Server::start(&[]);
+    let token = token(|claims| claims.name = "n".repeat(64 * 1024));
+    let bearer = format!("Authorization: Bearer {token}");
+    let answer = server.request("GET", "/rtc/validate", &[&bearer], b"");
+    assert_eq!(answer.status, 401, "{answer:?}");
+    assert!(
+        answer.body.contains("at most 65536 are allowed"),
+        "{answer:?}"
+    );
+    assert!(!answer.body.contains(&token[..40]));
+}
+
+#[test]
 fn a_room_that_may_not_be_made_is_said_to_be_missing() {
     let server = Server::start(&[("PLENUM_AUTO_CREATE", "false")]);
     let (status, body) = validate(&server, &token(|_| ()));

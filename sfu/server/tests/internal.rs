@@ -5,13 +5,24 @@ mod support;
 
 use std::net::SocketAddr;
 
+use base64::Engine as _;
 use futures_util::{SinkExt as _, StreamExt as _};
 use plenum_server::auth::VideoGrant;
 use serde_json::{Value, json};
-use support::{Answer, Server, free_ports, request_to, token, wait_for};
+use support::{Answer, PATIENCE, Server, free_ports, request_to, token, wait_for};
 use tokio_tungstenite::{
-    connect_async,
-    tungstenite::{Message, client::IntoClientRequest as _},
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{
+        Message,
+        client::IntoClientRequest as _,
+        protocol::{
+            WebSocketConfig,
+            frame::{
+                Frame,
+                coding::{Data, OpCode},
+            },
+        },
+    },
 };
 
 const SECRET: &str = "what members show each other in tests";
@@ -221,23 +232,48 @@ fn a_member_that_is_told_to_drain_ends_by_itself() {
     assert_eq!(member.server.exit_code(), Some(0));
 }
 
-/// Says hello as an edge does, for this life of the member.
-async fn hop(member: &Member, incarnation: u64) -> Value {
+/// A hop to this member, before anything is said.
+async fn hop_socket(member: &Member) -> WebSocketStream<MaybeTlsStream<tokio::net::TcpStream>> {
     let mut request = format!("ws://{}/internal/v1/hop", member.internal)
         .into_client_request()
         .unwrap();
     let secret = format!("Bearer {SECRET}").parse().unwrap();
     request.headers_mut().insert("authorization", secret);
-    let (mut socket, _) = connect_async(request).await.unwrap();
+    let config = WebSocketConfig::default()
+        .max_frame_size(None)
+        .max_message_size(None);
+    let (socket, _) = connect_async_with_config(request, Some(config), true)
+        .await
+        .unwrap();
+    socket
+}
+
+/// Says hello as an edge does, for this life of the member, with a join request of so many bytes.
+fn hello(incarnation: u64, request_bytes: usize) -> Message {
     let holder = json!({"node": "alone", "incarnation": incarnation});
     let claims = json!({"sub": "ada", "iss": "tests", "exp": 4_000_000_000_u64, "video": {"roomJoin": true, "room": "r"}});
+    // A field that no message has.
+    let mut request = vec![0xc2, 0x3e];
+    prost::encoding::encode_varint(request_bytes as u64, &mut request);
+    request.resize(request.len() + request_bytes, 0);
+    let request = base64::engine::general_purpose::STANDARD.encode(request);
     let hello = json!({
         "protocol": 1, "to": holder, "from": {"node": "edge", "incarnation": 1},
-        "context": {"room": "r", "claims": claims, "version": "V0", "request": ""},
+        "context": {"room": "r", "claims": claims, "version": "V0", "request": request},
     });
-    socket.send(Message::text(hello.to_string())).await.unwrap();
-    let answer = socket.next().await.unwrap().unwrap();
-    serde_json::from_str(answer.to_text().unwrap()).unwrap()
+    Message::text(hello.to_string())
+}
+
+/// The answer to a hello; `None` if the home closed the hop.
+async fn hop(member: &Member, hello: Message) -> Option<Value> {
+    let mut socket = hop_socket(member).await;
+    // The home may close while this is still being written.
+    let _ = socket.send(hello).await;
+    let answer = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+    match answer? {
+        Ok(Message::Text(text)) => Some(serde_json::from_str(&text).unwrap()),
+        _ => None,
+    }
 }
 
 #[tokio::test]
@@ -245,10 +281,55 @@ async fn a_hop_that_means_another_life_of_the_member_is_sent_to_look_again() {
     let member = Member::start(&[], true);
     assert_eq!(member.put_room("r", &json!({"uid": "u"})).status, 200);
     let incarnation = member.report()["incarnation"].as_u64().unwrap();
-    assert_eq!(hop(&member, incarnation).await, json!("letIn"));
-    let other = hop(&member, incarnation - 1).await;
+    assert_eq!(
+        hop(&member, hello(incarnation, 0)).await,
+        Some(json!("letIn"))
+    );
+    let other = hop(&member, hello(incarnation - 1, 0)).await.unwrap();
     assert!(
         other["notHome"].as_str().unwrap().contains("was meant"),
         "{other}"
     );
+}
+
+#[tokio::test]
+async fn a_hop_carries_the_largest_join_request_and_ends_at_a_larger_message() {
+    let member = Member::start(&[], true);
+    assert_eq!(member.put_room("r", &json!({"uid": "u"})).status, 200);
+    let incarnation = member.report()["incarnation"].as_u64().unwrap();
+    let largest = hello(incarnation, 1024 * 1024 - 8);
+    assert_eq!(hop(&member, largest).await, Some(json!("letIn")));
+    // More than 8 MiB in one frame, and in fragments.
+    let endless = hello(incarnation, 7 * 1024 * 1024);
+    assert!(endless.len() > 8 * 1024 * 1024);
+    assert_eq!(hop(&member, endless).await, None);
+    let mut socket = hop_socket(&member).await;
+    for number in 0..9 {
+        let kind = if number == 0 {
+            Data::Text
+        } else {
+            Data::Continue
+        };
+        let fragment = Frame::message(vec![b' '; 1024 * 1024], OpCode::Data(kind), false);
+        let _ = socket.send(Message::Frame(fragment)).await;
+    }
+    let end = tokio::time::timeout(PATIENCE, socket.next()).await.unwrap();
+    assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
+    assert_eq!(
+        hop(&member, hello(incarnation, 0)).await,
+        Some(json!("letIn"))
+    );
+}
+
+#[test]
+fn bodies_of_the_internal_port_have_an_end() {
+    let member = Member::start(&[], true);
+    let spec = json!({"uid": "u", "metadata": "m".repeat(2 * 1024 * 1024)});
+    let refused = member.put_room("r", &spec);
+    assert_eq!(refused.status, 413, "{refused:?}");
+    assert!(refused.body.contains("2097152"), "{refused:?}");
+    let body = json!({"padding": "m".repeat(2 * 1024 * 1024)});
+    let path = "twirp/livekit.RoomService/ListRooms";
+    assert_eq!(member.ask("POST", path, &body).status, 413);
+    assert_eq!(member.put_room("r", &json!({"uid": "u"})).status, 200);
 }

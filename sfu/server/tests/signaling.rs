@@ -5,7 +5,13 @@ mod support;
 use livekit_protocol as proto;
 use proto::{signal_request::Message as Request, signal_response::Message as Response};
 use support::{Server, token_of};
-use tokio_tungstenite::tungstenite::{Bytes, Message};
+use tokio_tungstenite::tungstenite::{
+    Bytes, Message,
+    protocol::frame::{
+        Frame,
+        coding::{Data, OpCode},
+    },
+};
 
 /// covers: out.join
 #[tokio::test]
@@ -86,17 +92,56 @@ async fn what_is_too_long_or_no_message_closes_only_its_own_connection() {
     }
 }
 
+/// Most bytes of a message.
+const LARGEST: usize = 2 * 1024 * 1024;
+
+/// A message of so many bytes, or a few less: one unknown field as of a newer client, so it is skipped.
+fn skipped(bytes: usize) -> Vec<u8> {
+    let payload = bytes - 8;
+    let mut message = vec![0xc2, 0x3e];
+    prost::encoding::encode_varint(payload as u64, &mut message);
+    message.resize(message.len() + payload, 0);
+    message
+}
+
 #[tokio::test]
 async fn a_message_of_the_largest_size_is_taken() {
     let server = Server::start(&[]);
     let (mut client, _) = server.join("/rtc", &token_of("ada")).await;
-    // An unknown field of almost 2 MiB: of a newer client, so it is skipped.
-    let payload = 2 * 1024 * 1024 - 8;
-    let mut frame = vec![0xc2, 0x3e];
-    prost::encoding::encode_varint(payload as u64, &mut frame);
-    frame.resize(frame.len() + payload, 0);
-    client.raw(Message::Binary(frame.into())).await;
+    client.raw(Message::Binary(skipped(LARGEST).into())).await;
     assert!(client.is_served().await);
+}
+
+/// A message of so many bytes, or a few less, in fragments of a mebibyte.
+fn fragments(bytes: usize) -> Vec<Message> {
+    let message = skipped(bytes);
+    let chunks: Vec<&[u8]> = message.chunks(1024 * 1024).collect();
+    let last = chunks.len() - 1;
+    let fragment = |(number, chunk): (usize, &&[u8])| {
+        let kind = match number {
+            0 => Data::Binary,
+            _ => Data::Continue,
+        };
+        let frame = Frame::message(chunk.to_vec(), OpCode::Data(kind), number == last);
+        Message::Frame(frame)
+    };
+    chunks.iter().enumerate().map(fragment).collect()
+}
+
+#[tokio::test]
+async fn fragments_add_up_to_a_message_and_not_beyond_the_largest() {
+    let server = Server::start(&[]);
+    let (mut bystander, _) = server.join("/rtc", &token_of("bob")).await;
+    let (mut client, _) = server.join("/rtc", &token_of("ada")).await;
+    for fragment in fragments(LARGEST) {
+        client.raw(fragment).await;
+    }
+    assert!(client.is_served().await);
+    for fragment in fragments(LARGEST + 1024 * 1024) {
+        client.raw(fragment).await;
+    }
+    while client.next().await.is_some() {}
+    assert!(bystander.is_served().await);
 }
 
 /// covers: out.leave

@@ -19,6 +19,8 @@ mod dcep;
 mod demux;
 mod dtls;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ice;
 mod sctp;
 mod send_queue;

@@ -299,6 +299,15 @@ impl Writer {
     }
 }
 
+/// A binding request with these attributes, and a length and a checksum that are right.
+#[cfg(fuzzing)]
+pub(crate) fn request_of(attributes: &[u8]) -> Vec<u8> {
+    let mut writer = Writer::new(BINDING_REQUEST, TransactionId::default());
+    writer.0.extend_from_slice(attributes);
+    writer.0.resize(writer.0.len().next_multiple_of(4), 0);
+    writer.finish(None)
+}
+
 fn fingerprint(message: &[u8]) -> [u8; 4] {
     (crc32fast::hash(message) ^ FINGERPRINT_XOR).to_be_bytes()
 }
@@ -447,5 +456,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// A request with these attributes and a good checksum.
+    fn request_with(attributes: &[(u16, Vec<u8>)]) -> Vec<u8> {
+        let mut writer = Writer::new(BINDING_REQUEST, SAMPLE_TRANSACTION);
+        for (kind, value) in attributes {
+            writer.attribute(*kind, value);
+        }
+        writer.finish(Some(&IntegrityKey::new(SAMPLE_PASSWORD)))
+    }
+
+    #[test]
+    fn a_request_has_a_bounded_number_of_attributes_and_a_bounded_name() {
+        let many = |count| request_with(&vec![(0xC000, Vec::new()); count]);
+        // Integrity and checksum are two of them.
+        assert!(BindingRequest::parse(&many(MAX_ATTRIBUTES - 2)).is_some());
+        assert!(BindingRequest::parse(&many(MAX_ATTRIBUTES - 1)).is_none());
+        let named = |length: usize| {
+            let mut name = b"a:".to_vec();
+            name.resize(length, b'b');
+            request_with(&[(USERNAME, name)])
+        };
+        assert!(BindingRequest::parse(&named(MAX_USERNAME)).is_some());
+        assert!(BindingRequest::parse(&named(MAX_USERNAME + 1)).is_none());
+    }
+
+    #[test]
+    fn an_answer_names_few_unknown_attributes_and_never_amplifies() {
+        let unknown: Vec<_> = (0x7000..0x7010).map(|kind| (kind, Vec::new())).collect();
+        let datagram = request_with(&unknown);
+        let request = BindingRequest::parse(&datagram).unwrap();
+        assert_eq!(request.unknown.len(), MAX_UNKNOWN);
+        let answer = error(&request, Refusal::UnknownAttribute, None);
+        assert!(answer.len() < datagram.len());
     }
 }

@@ -235,3 +235,19 @@ fn a_flood_of_forged_checks_leaves_no_state() {
     assert!(events(&mut transport).is_empty());
     assert_eq!(transport.next_timeout(), None);
 }
+
+#[test]
+fn answers_that_nobody_fetches_are_bounded() {
+    let local = credentials(1);
+    let mut transport = transport(&local, 0);
+    let from = path("198.51.100.1:1000");
+    for number in 0..1_000 {
+        transport.handle_stun(from, &check(&local, number, false), NOW);
+    }
+    let mut buffer = [0; 1232];
+    let mut answers = 0;
+    while transport.poll_transmit(&mut buffer).is_some() {
+        answers += 1;
+    }
+    assert_eq!(answers, 256);
+}

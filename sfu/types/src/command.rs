@@ -125,13 +125,6 @@ pub enum ShardCommand {
         /// Publisher and the last sequence that the participant has of it.
         have: Vec<(ParticipantSid, u32)>,
     },
-    /// Shows what there is of the room, by one `ShardEvent::View`.
-    Inspect {
-        /// Comes back with the view.
-        query: u64,
-        /// Whose decisions are shown; `None`: of as many Transports as fit.
-        decisions_of: Option<ParticipantId>,
-    },
     /// Calls a method of a participant. Its acknowledgement and its answer become events and go to nobody else.
     SendRpc {
         /// Names the call in events.
@@ -171,6 +164,13 @@ pub enum ShardCommand {
         from: RoomHandle,
         /// Which one.
         transport: TransportId,
+    },
+    /// Shows what there is of the room, by one `ShardEvent::View`.
+    Inspect {
+        /// Comes back with the view.
+        query: u64,
+        /// Whose decisions are shown; `None`: of as many Transports as fit.
+        decisions_of: Option<ParticipantId>,
     },
     /// The room is gone: ends all that is left of it.
     CloseRoom,

@@ -71,8 +71,6 @@ pub enum ShardEvent {
         /// Measured since the last event.
         quality: LinkQuality,
     },
-    /// What there is of the room, as it was asked for (coalesced: of several that wait, the newest).
-    View(Box<ShardView>),
     /// A participant has got a call of the server.
     RpcAcknowledged {
         /// Which call.
@@ -85,6 +83,8 @@ pub enum ShardEvent {
         /// How.
         answer: RpcAnswer,
     },
+    /// What there is of the room, as it was asked for (coalesced: of several that wait, the newest).
+    View(Box<ShardView>),
     /// The client does not take its reliable data: the participant must reconnect. Said once per Transport.
     DataOverflow {
         /// Whose channels are full.

@@ -83,7 +83,7 @@ class Client {
   texts = [];
 
   /** Joins; with a `passphrase` among the options all media is encrypted from end to end. */
-  async join(url, token, { passphrase, ...roomOptions }, connectOptions, publishDefaults) {
+  async join(url, token, { passphrase, ...roomOptions } = {}, connectOptions, publishDefaults) {
     if (passphrase) {
       const keyProvider = new ExternalE2EEKeyProvider();
       await keyProvider.setKey(passphrase);

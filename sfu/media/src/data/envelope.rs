@@ -222,6 +222,12 @@ impl<'a> Envelope<'a> {
     pub(crate) fn rewrite(&self, identity: &str, sid: &str) -> Vec<u8> {
         let mut out =
             Vec::with_capacity(self.message.len() + 2 * (identity.len() + sid.len()) + 16);
+        // Fields of one number are merged by who reads them, the last value counts: each of them would swell a message of
+        // nothing but short ones.
+        let is_user =
+            |field: &Field<'_>| matches!((field.number, field.value), (USER, Value::Bytes(_)));
+        let fields = (Fields { rest: self.message }).flatten();
+        let mut users = fields.filter(is_user).count();
         for field in (Fields { rest: self.message }).flatten() {
             match (field.number, field.value) {
                 (PARTICIPANT_IDENTITY | PARTICIPANT_SID, _) => {}
@@ -233,8 +239,11 @@ impl<'a> Envelope<'a> {
                             nested.extend_from_slice(field.raw);
                         }
                     }
-                    put_text(&mut nested, USER_SID, sid);
-                    put_text(&mut nested, USER_IDENTITY, identity);
+                    users = users.saturating_sub(1);
+                    if users == 0 {
+                        put_text(&mut nested, USER_SID, sid);
+                        put_text(&mut nested, USER_IDENTITY, identity);
+                    }
                     put_bytes(&mut out, USER, &nested);
                 }
                 _ => out.extend_from_slice(field.raw),
@@ -336,5 +345,33 @@ mod tests {
                 envelope.rewrite("a", "b");
             }
         }
+    }
+
+    #[test]
+    fn a_message_has_at_most_so_many_destinations() {
+        let to = |count: usize| {
+            let mut packet = user_packet();
+            packet.destination_identities = (1..count).map(|n| format!("guest {n}")).collect();
+            packet.encode_to_vec()
+        };
+        // One more is in the old place.
+        assert!(Envelope::read(&to(MAX_DESTINATIONS)).is_ok());
+        assert!(Envelope::read(&to(MAX_DESTINATIONS + 1)).is_err());
+    }
+
+    #[test]
+    fn a_message_of_many_short_parts_does_not_swell() {
+        let bytes = [0x12, 0x00].repeat(1_000);
+        let envelope = Envelope::read(&bytes).unwrap().unwrap();
+        let identity = "i".repeat(256);
+        let rewritten = envelope.rewrite(&identity, "PA_alice");
+        assert!(rewritten.len() < bytes.len() + 3 * identity.len());
+        let read = DataPacket::decode(rewritten.as_slice()).unwrap();
+        let Some(PacketValue::User(user)) = read.value else {
+            panic!("{:?}", read.value);
+        };
+        #[expect(deprecated, reason = "legacy fields must be rewritten too")]
+        let sender = user.participant_identity;
+        assert_eq!(sender, identity);
     }
 }

@@ -7,5 +7,7 @@ mod rpc;
 mod shard;
 mod tracks;
 
+#[cfg(fuzzing)]
+pub(crate) use envelope::Envelope;
 pub(crate) use router::DataRouter;
 pub(crate) use tracks::DataTracks;

@@ -24,14 +24,19 @@ fn candidates_come_at_any_time() {
         })
     };
     let candidate = r#"{"candidate":"candidate:1 1 udp 1 192.0.2.9 9 typ host","sdpMid":"0","sdpMLineIndex":0}"#;
-    // What the join itself brings has come.
-    world.advance(Duration::from_secs(1));
     world.take(&ada);
     world.commands.clear();
     for (init, target) in [(candidate, 0), (candidate, 1), ("", 0), ("{", 7)] {
         world.say(&ada, trickle(init, target));
     }
-    assert!(world.seen(&ada).is_empty() && world.commands.is_empty());
+    let seen = world.seen(&ada);
+    // How many are in the room is told whenever it is due.
+    assert!(
+        seen.iter()
+            .all(|message| matches!(message, Message::RoomUpdate(_))),
+        "{seen:?}"
+    );
+    assert!(world.commands.is_empty(), "{:?}", world.commands);
     world.say(&ada, Request::Offer(offer(1, JOIN)));
     world.connect_transports();
     assert_eq!(answers(&world.seen(&ada)).len(), 1);

@@ -17,6 +17,7 @@ mod ending;
 mod hostile;
 mod inspecting;
 mod joining;
+mod limits;
 mod moving;
 mod publishing;
 mod resuming;

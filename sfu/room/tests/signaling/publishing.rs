@@ -436,3 +436,20 @@ fn a_room_has_a_bounded_number_of_tracks() {
     assert_eq!(refusal.reason(), Reason::LimitExceeded);
     assert!(refusal.message.contains("room"));
 }
+
+#[test]
+#[expect(deprecated, reason = "old clients read layers there")]
+fn a_track_has_at_most_four_layers_whatever_is_announced() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    world.forget_all();
+    let mut request = camera();
+    let layer = request.layers[0].clone();
+    request.layers = vec![layer; 20];
+    world.say(&alice, Request::AddTrack(request));
+    let seen = world.take(&alice);
+    let Message::TrackPublished(published) = &seen[0] else {
+        panic!("{seen:?}");
+    };
+    assert_eq!(published.track.as_ref().unwrap().layers.len(), 4);
+}

@@ -332,3 +332,23 @@ fn a_resume_replays_data_of_those_who_are_there_each_once() {
         .collect();
     assert_eq!(have, [vec![(ParticipantSid::from(bob.sid.as_str()), 3)]]);
 }
+
+#[test]
+fn departures_that_are_kept_for_those_who_resume_are_bounded() {
+    let mut world = World::default();
+    let alice = world.join("alice");
+    world.input(RoomInput::ConnectionClosed {
+        connection: alice.connection,
+    });
+    for number in 0..1_100 {
+        let guest = world.join(&format!("guest {number}"));
+        world.say(&guest, Request::Leave(proto::LeaveRequest::default()));
+    }
+    world.forget_all();
+    let alice = world.resume(&alice, |_| ());
+    let gone = updates(&world.seen(&alice))
+        .iter()
+        .filter(|info| info.state() == proto::participant_info::State::Disconnected)
+        .count();
+    assert_eq!(gone, 1_000);
+}

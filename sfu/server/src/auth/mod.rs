@@ -8,8 +8,9 @@ mod grants;
 
 pub use grants::{Claims, ParticipantKind, TrackSourceName, VideoGrant};
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::Deserialize;
@@ -19,11 +20,14 @@ const CLOCK_LEEWAY_SECONDS: u64 = 60;
 /// Longest accepted token in bytes: the longest request line is 65,534 bytes, and a token also travels in headers.
 const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
-/// API keys and their secrets.
+/// API keys and their secrets. Clones share them, so that all see a change at once.
 #[derive(Clone, Default)]
 pub struct Keys {
-    secrets: BTreeMap<String, String>,
+    secrets: Arc<ArcSwap<SecretsByKey>>,
 }
+
+/// The first secret of a key signs; tokens of all are accepted.
+type SecretsByKey = BTreeMap<String, Vec<String>>;
 
 /// Why a token was not accepted. None of the texts repeats the token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +37,13 @@ pub enum TokenError {
         "no access token: send `Authorization: Bearer <token>` or the query parameter `access_token`"
     )]
     Missing,
-    /// Not three parts of base64url with JSON inside, or too long.
+    /// Longer than any token has a reason to be.
+    #[error("invalid access token: it has {bytes} bytes; at most {MAX_TOKEN_BYTES} are allowed")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Not three parts of base64url with JSON inside.
     #[error("invalid access token: not a JSON Web Token signed with HS256")]
     Malformed,
     /// `iss` names no key of this server.
@@ -58,15 +68,24 @@ struct Issuer {
 impl Keys {
     /// From pairs of API key and secret.
     pub fn new(secrets: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self {
-            secrets: secrets.into_iter().collect(),
+        let keys = Self::default();
+        keys.replace(secrets);
+        keys
+    }
+
+    /// From now on these count and no others. A key may come several times, with a secret each.
+    pub fn replace(&self, secrets: impl IntoIterator<Item = (String, String)>) {
+        let mut all = SecretsByKey::new();
+        for (key, secret) in secrets {
+            all.entry(key).or_default().push(secret);
         }
+        self.secrets.store(Arc::new(all));
     }
 
     /// The key that signs what this server issues itself (refreshed tokens): the first by name.
     #[must_use]
-    pub fn first(&self) -> Option<&str> {
-        self.secrets.keys().next().map(String::as_str)
+    pub fn first(&self) -> Option<String> {
+        self.secrets.load().keys().next().cloned()
     }
 
     /// Checks signature and times of a token.
@@ -78,35 +97,43 @@ impl Keys {
             return Err(TokenError::Missing);
         }
         if token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Malformed);
+            return Err(TokenError::TooLong { bytes: token.len() });
         }
         let payload = token.split('.').nth(1).ok_or(TokenError::Malformed)?;
         let payload = URL_SAFE_NO_PAD
             .decode(payload)
             .map_err(|_| TokenError::Malformed)?;
         let Issuer { iss } = serde_json::from_slice(&payload).map_err(|_| TokenError::Malformed)?;
-        let secret = self.secrets.get(&iss).ok_or(TokenError::UnknownKey)?;
+        let known = self.secrets.load();
+        let secrets = known.get(&iss).ok_or(TokenError::UnknownKey)?;
 
         let mut validation = Validation::new(Algorithm::HS256);
         validation.leeway = CLOCK_LEEWAY_SECONDS;
         validation.validate_nbf = true;
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp"]);
-        jsonwebtoken::decode::<Claims>(
-            token,
-            &DecodingKey::from_secret(secret.as_bytes()),
-            &validation,
-        )
-        .map(|data| data.claims)
-        .map_err(|error| {
-            use jsonwebtoken::errors::ErrorKind;
-            match error.kind() {
-                ErrorKind::ExpiredSignature => TokenError::Expired,
-                ErrorKind::ImmatureSignature => TokenError::NotYetValid,
-                ErrorKind::InvalidSignature => TokenError::Signature,
-                _ => TokenError::Malformed,
+        let mut result = Err(TokenError::Signature);
+        for secret in secrets {
+            result = jsonwebtoken::decode::<Claims>(
+                token,
+                &DecodingKey::from_secret(secret.as_bytes()),
+                &validation,
+            )
+            .map(|data| data.claims)
+            .map_err(|error| {
+                use jsonwebtoken::errors::ErrorKind;
+                match error.kind() {
+                    ErrorKind::ExpiredSignature => TokenError::Expired,
+                    ErrorKind::ImmatureSignature => TokenError::NotYetValid,
+                    ErrorKind::InvalidSignature => TokenError::Signature,
+                    _ => TokenError::Malformed,
+                }
+            });
+            if result != Err(TokenError::Signature) {
+                break;
             }
-        })
+        }
+        result
     }
 
     /// Signs claims with the secret of the key that `claims.iss` names.
@@ -114,9 +141,10 @@ impl Keys {
     /// # Errors
     /// [`TokenError::UnknownKey`] if there is no such key.
     pub fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
-        let secret = self
-            .secrets
+        let known = self.secrets.load();
+        let secret = known
             .get(&claims.iss)
+            .and_then(|secrets| secrets.first())
             .ok_or(TokenError::UnknownKey)?;
         jsonwebtoken::encode(
             &Header::new(Algorithm::HS256),
@@ -129,7 +157,7 @@ impl Keys {
 
 impl std::fmt::Debug for Keys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.secrets.keys()).finish()
+        f.debug_list().entries(self.secrets.load().keys()).finish()
     }
 }
 
@@ -159,6 +187,19 @@ mod tests {
         let verified = keys().verify(&token).unwrap();
         assert_eq!(verified.sub, "ada");
         assert!(verified.video.room_join);
+    }
+
+    #[test]
+    fn a_key_with_two_secrets_takes_tokens_of_both_until_one_is_gone() {
+        let pair = |secret: &str| ("devkey".to_owned(), secret.to_owned());
+        let old = keys().sign(&claims(FAR)).unwrap();
+        let keys = Keys::new([pair("new"), pair("secret")]);
+        let clone = keys.clone();
+        let new = keys.sign(&claims(FAR)).unwrap();
+        assert!(new != old && keys.verify(&new).is_ok() && keys.verify(&old).is_ok());
+        keys.replace([pair("new")]);
+        assert!(clone.verify(&new).is_ok());
+        assert_eq!(clone.verify(&old), Err(TokenError::Signature));
     }
 
     #[test]
@@ -202,6 +243,22 @@ mod tests {
         }
         assert_eq!(keys().verify("nonsense"), Err(TokenError::Malformed));
         assert_eq!(keys().verify(""), Err(TokenError::Missing));
+    }
+
+    #[test]
+    fn a_token_has_a_longest_length_whatever_its_claims() {
+        let long = |name: usize| {
+            let mut claims = claims(FAR);
+            claims.name = "n".repeat(name);
+            keys().sign(&claims).unwrap()
+        };
+        // Three bytes of claims are four of the token.
+        let most = MAX_TOKEN_BYTES / 4 * 3 - 400;
+        assert!(keys().verify(&long(most)).is_ok());
+        let token = long(most + 600);
+        let error = keys().verify(&token).unwrap_err();
+        assert_eq!(error, TokenError::TooLong { bytes: token.len() });
+        assert!(error.to_string().contains("at most 65536"), "{error}");
     }
 
     #[test]

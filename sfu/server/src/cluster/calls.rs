@@ -152,7 +152,7 @@ impl Cluster {
         held: Held,
         call: Call,
     ) -> Option<Result<Answer, TwirpError>> {
-        let mut new = call.new_room(self.rooms.defaults());
+        let mut new = call.new_room(&self.rooms.defaults());
         if held.snapshot.is_none() {
             new.settings = self.settings_of(key, new.settings).await;
         }

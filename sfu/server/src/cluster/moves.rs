@@ -217,4 +217,17 @@ mod tests {
         assert!(prepared.take(start, &room).is_ok());
         assert_eq!(prepared.take(start, &room), Err(UnknownMove));
     }
+
+    #[test]
+    fn so_many_moves_are_prepared_and_no_more_until_they_are_forgotten() {
+        let prepared = Prepared::default();
+        let start = Duration::from_secs(100);
+        let keep = |number: usize, now| {
+            let room = RoomKey::new(format!("room-{number}")).unwrap();
+            prepared.keep(now, &room, Bytes::from_static(b"{}"))
+        };
+        assert!((0..MAX_PREPARED).all(|number| keep(number, start)));
+        assert!(!keep(MAX_PREPARED, start));
+        assert!(keep(MAX_PREPARED, start + PREPARED_FOR));
+    }
 }

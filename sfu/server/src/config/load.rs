@@ -1,277 +1,355 @@
-//! Reads the configuration: file, then environment. Unknown names fail with the nearest known one.
+//! Reads the configuration: file, then environment. All that is wrong is gathered, each with its place, and told at once.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
-use serde_norway::{Mapping, Value};
+use serde_json::{Map, Value};
 
-use super::Config;
+use super::{
+    Config,
+    settings::{self, Kind, Setting},
+    yaml::{self, Content, Node},
+};
 
 /// Names further away than this share of similarity are not offered as a mend.
 const NEAR_ENOUGH: f64 = 0.6;
 
-/// Why a configuration can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("config file {path}: {source}")]
-    Read {
-        /// Which file.
-        path: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The file is not YAML, or a value has the wrong type.
-    #[error("config file {path}: {message}")]
-    Parse {
-        /// Which file.
-        path: String,
-        /// Where and what.
-        message: String,
-    },
-    /// A name that does not exist.
-    #[error("config file {path}: unknown setting `{key}`{}", nearest.as_ref().map(|name| format!(", did you mean `{name}`?")).unwrap_or_default())]
-    Unknown {
-        /// Which file.
-        path: String,
-        /// Dotted name.
-        key: String,
-        /// Dotted name of the nearest setting, if one is near.
-        nearest: Option<String>,
-    },
-    /// An environment variable can't be read.
-    #[error("environment variable {name}: {message}")]
-    Environment {
-        /// Which one.
-        name: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// The settings contradict each other.
-    #[error("{0}")]
-    Invalid(String),
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A line of the file.
+    File(PathBuf, u64),
+    /// An environment variable.
+    Environment(String),
+    /// Nowhere: it is not set.
+    Unset,
 }
 
-/// Which environment variable sets what (dotted name in the file).
-pub const ENVIRONMENT: &[(&str, &str)] = &[
-    ("PLENUM_PORT", "port"),
-    ("PLENUM_BIND", "bind"),
-    ("PLENUM_KEYS", "keys"),
-    ("LOG_LEVEL", "log_level"),
-    ("PLENUM_LOG_JSON", "log_json"),
-    ("PLENUM_ADMIN_ADDRESS", "admin.address"),
-    ("RTC_MIN_PORT", "rtc.min_port"),
-    ("RTC_MAX_PORT", "rtc.max_port"),
-    ("RTC_TCP_PORT", "rtc.tcp_port"),
-    ("PLENUM_SHARDS", "rtc.shards"),
-    ("PLENUM_ADVERTISE", "rtc.advertise"),
-    ("PLENUM_WAIT_FOR_ADDRESSES", "rtc.wait_for_addresses"),
-    ("PLENUM_CODECS", "media.codecs"),
-    (
-        "PLENUM_INITIAL_VIDEO_BITRATE",
-        "media.initial_video_bitrate_bps",
-    ),
-    ("PLENUM_MIN_VIDEO_BITRATE", "media.min_video_bitrate_bps"),
-    ("PLENUM_STEREO_BITRATE", "media.stereo_bitrate_bps"),
-    ("PLENUM_DTX", "media.dtx"),
-    ("PLENUM_AUTO_CREATE", "room.auto_create"),
-    ("PLENUM_EMPTY_TIMEOUT", "room.empty_timeout_seconds"),
-    ("PLENUM_DEPARTURE_TIMEOUT", "room.departure_timeout_seconds"),
-    ("PLENUM_MAX_PARTICIPANTS", "room.max_participants"),
-    ("PLENUM_MAX_ROOMS", "room.max_rooms"),
-    ("PLENUM_ENABLE_DATA_TRACKS", "room.enable_data_tracks"),
-    ("SERVER_INSTANCE_ID", "cluster.instance_id"),
-    ("REDIS_URL", "cluster.redis_url"),
-    ("PLENUM_INTERNAL_ADDRESS", "cluster.internal_address"),
-    ("PLENUM_CLUSTER_SECRET", "cluster.secret"),
-    ("PLENUM_POOL", "cluster.pool"),
-    ("PLENUM_INSTALL", "cluster.install"),
-    ("PLENUM_PEERS", "cluster.peers"),
-    ("PLENUM_DRAIN_SECONDS", "cluster.drain_seconds"),
-];
-
-/// Settings whose keys are free names.
-const FREE_MAPS: &[&str] = &["keys"];
-/// Settings that are lists; in the environment their items are separated by commas or spaces.
-const LISTS: &[&str] = &["bind", "rtc.advertise", "media.codecs", "cluster.peers"];
-
-/// Reads the configuration.
-///
-/// # Errors
-/// Names the file or variable, the setting and the mend.
-pub fn load(
-    file: Option<&Path>,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<Config, ConfigError> {
-    let known = serde_norway::to_value(Config::default()).unwrap_or(Value::Null);
-    let mut tree = Value::Mapping(Mapping::new());
-    let path = file.map_or_else(String::new, |file| file.display().to_string());
-    if let Some(file) = file {
-        let text = fs::read_to_string(file).map_err(|source| ConfigError::Read {
-            path: path.clone(),
-            source,
-        })?;
-        let parsed: Value = serde_norway::from_str(&text).map_err(|error| ConfigError::Parse {
-            path: path.clone(),
-            message: error.to_string(),
-        })?;
-        if !parsed.is_null() {
-            check_names(&parsed, &known, "", &path)?;
-            tree = parsed;
-        }
-        from_tree(&tree).map_err(|message| ConfigError::Parse {
-            path: path.clone(),
-            message,
-        })?;
-    }
-    for (name, setting) in ENVIRONMENT {
-        let Some(text) = environment(name).filter(|text| !text.trim().is_empty()) else {
-            continue;
-        };
-        let failed = |message: String| ConfigError::Environment {
-            name: (*name).to_owned(),
-            message,
-        };
-        let value = environment_value(setting, &text, find(&known, setting)).map_err(failed)?;
-        set(&mut tree, setting, value);
-        from_tree(&tree).map_err(failed)?;
-    }
-    from_tree(&tree).map_err(|message| ConfigError::Parse { path, message })
-}
-
-fn from_tree(tree: &Value) -> Result<Config, String> {
-    serde_norway::from_value(tree.clone()).map_err(|error| error.to_string())
-}
-
-fn find<'a>(tree: &'a Value, setting: &str) -> Option<&'a Value> {
-    setting
-        .split('.')
-        .try_fold(tree, |node, part| node.get(part))
-}
-
-fn set(tree: &mut Value, setting: &str, value: Value) {
-    let Value::Mapping(map) = tree else {
-        return;
-    };
-    match setting.split_once('.') {
-        None => {
-            map.insert(Value::from(setting), value);
-        }
-        Some((section, rest)) => {
-            let below = map
-                .entry(Value::from(section))
-                .or_insert_with(|| Value::Mapping(Mapping::new()));
-            set(below, rest, value);
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, line) => write!(f, "{}:{line}: ", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}: "),
+            Self::Unset => Ok(()),
         }
     }
 }
 
-/// A variable's text as the type that the setting has.
-fn environment_value(setting: &str, text: &str, default: Option<&Value>) -> Result<Value, String> {
-    let text = text.trim();
-    if FREE_MAPS.contains(&setting) {
-        return key_pairs(text);
-    }
-    if LISTS.contains(&setting) {
-        return Ok(text
-            .split([',', ' '])
-            .filter(|item| !item.is_empty())
-            .map(Value::from)
-            .collect::<Vec<_>>()
-            .into());
-    }
-    match default {
-        Some(Value::Bool(_)) => match text {
-            "1" | "true" | "yes" | "on" => Ok(Value::Bool(true)),
-            "0" | "false" | "no" | "off" => Ok(Value::Bool(false)),
-            _ => Err(format!("`{text}` is not true or false")),
-        },
-        Some(Value::Number(_)) => text
-            .parse::<u64>()
-            .map(Value::from)
-            .map_err(|_| format!("`{text}` is not a whole number")),
-        _ => Ok(Value::from(text)),
+/// One thing that is wrong. What it says never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it stands.
+    pub place: Place,
+    /// Which setting; empty if it is about the file itself.
+    pub setting: String,
+    /// What is wrong, the limit, and what to write.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place)?;
+        if !self.setting.is_empty() {
+            write!(f, "{}: ", self.setting)?;
+        }
+        f.write_str(&self.message)
     }
 }
 
-/// `name: secret, name: secret`; a comma before something without a colon belongs to the secret. The error never repeats
-/// the text.
-fn key_pairs(text: &str) -> Result<Value, String> {
-    let mut pairs: Vec<(&str, String)> = Vec::new();
-    for part in text.split([',', '\n']) {
-        match (part.split_once(':'), pairs.last_mut()) {
-            (Some((name, secret)), _) => pairs.push((name.trim(), secret.trim().to_owned())),
-            (None, Some((_, secret))) => {
-                secret.push(',');
-                secret.push_str(part);
+/// Everything that is wrong with a configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<Problem>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("\n")?;
             }
-            (None, None) => break,
+            write!(f, "{problem}")?;
         }
+        Ok(())
     }
-    if pairs.is_empty()
-        || pairs
-            .iter()
-            .any(|(name, secret)| name.is_empty() || secret.is_empty())
-    {
-        return Err("expected `name: secret`, several separated by commas".to_owned());
-    }
-    let map: Mapping = pairs
-        .into_iter()
-        .map(|(name, secret)| (Value::from(name), Value::from(secret.trim_end())))
-        .collect();
-    Ok(Value::Mapping(map))
 }
 
-fn check_names(given: &Value, known: &Value, prefix: &str, path: &str) -> Result<(), ConfigError> {
-    let (Value::Mapping(given), Value::Mapping(known)) = (given, known) else {
-        return Ok(());
+impl std::error::Error for ConfigError {}
+
+/// A configuration that has been read and not yet been held against the rules of dev mode or production.
+#[derive(Debug)]
+pub struct Loaded {
+    config: Config,
+    places: BTreeMap<String, Place>,
+    problems: Vec<Problem>,
+}
+
+/// Reads the configuration. What is wrong is kept for [`Loaded::finish`].
+#[must_use]
+pub fn load(file: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Loaded {
+    let mut reading = Reading {
+        tree: Value::Object(Map::new()),
+        places: BTreeMap::new(),
+        problems: Vec::new(),
     };
-    for (key, value) in given {
-        let key = key
-            .as_str()
-            .map_or_else(|| format!("{key:?}"), str::to_owned);
-        let dotted = format!("{prefix}{key}");
-        let Some(below) = known.get(key.as_str()) else {
-            let nearest = known
-                .keys()
-                .filter_map(Value::as_str)
-                .map(|name| (strsim::jaro_winkler(&key, name), name))
-                .filter(|(similarity, _)| *similarity >= NEAR_ENOUGH)
-                .max_by(|a, b| a.0.total_cmp(&b.0))
-                .map(|(_, name)| format!("{prefix}{name}"));
-            return Err(ConfigError::Unknown {
-                path: path.to_owned(),
-                key: dotted,
-                nearest,
-            });
-        };
-        if !FREE_MAPS.contains(&dotted.as_str()) {
-            check_names(value, below, &format!("{dotted}."), path)?;
+    if let Some(file) = file {
+        reading.file(file);
+    }
+    for setting in settings::settings() {
+        let text = environment(&setting.variable).filter(|text| !text.trim().is_empty());
+        if let Some(text) = text {
+            let place = Place::Environment(setting.variable.clone());
+            match setting.of_text(&text) {
+                Ok(value) => reading.value(setting, value, place),
+                Err(message) => reading.problem(place, &setting.name, message),
+            }
         }
     }
-    Ok(())
+    let Reading {
+        tree,
+        places,
+        mut problems,
+    } = reading;
+    let config = serde_json::from_value(tree).unwrap_or_else(|_| {
+        problems.push(Problem {
+            place: Place::Unset,
+            setting: String::new(),
+            message: "the settings can't be read together".to_owned(),
+        });
+        Config::default()
+    });
+    Loaded {
+        config,
+        places,
+        problems,
+    }
+}
+
+impl Loaded {
+    /// Neither keys nor a Redis are set, and nothing is wrong: with no file either, this is somebody who tries the server.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.problems.is_empty()
+            && self.config.keys.is_empty()
+            && self.config.cluster.redis_url.0.is_empty()
+    }
+
+    /// Holds the settings against each other and against the rules of production.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn finish(self, dev: bool) -> Result<Config, ConfigError> {
+        let Self {
+            config,
+            places,
+            mut problems,
+        } = self;
+        let config = if dev { config.with_dev_keys() } else { config };
+        for (setting, message) in config.contradictions(dev) {
+            // Of a key that the environment sets, the place of all keys.
+            let parent = setting.rsplit_once('.').map_or("", |(parent, _)| parent);
+            let place = places
+                .get(&setting)
+                .or_else(|| places.get(parent))
+                .cloned()
+                .unwrap_or(Place::Unset);
+            problems.push(Problem {
+                place,
+                setting,
+                message,
+            });
+        }
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError(problems))
+        }
+    }
+}
+
+struct Reading {
+    tree: Value,
+    places: BTreeMap<String, Place>,
+    problems: Vec<Problem>,
+}
+
+impl Reading {
+    fn file(&mut self, path: &Path) {
+        let at = |line| Place::File(path.to_owned(), line);
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("config file {}: {error}", path.display());
+                return self.problem(Place::Unset, "", message);
+            }
+        };
+        match yaml::parse(&text) {
+            Ok(None) => {}
+            Ok(Some(Node {
+                content: Content::Section(entries),
+                ..
+            })) => self.section(entries, "", path),
+            Ok(Some(node)) => self.problem(
+                at(node.line),
+                "",
+                "expected settings, as in `port: 7880`".to_owned(),
+            ),
+            Err(error) => self.problem(at(error.line), "", error.message),
+        }
+    }
+
+    fn section(&mut self, entries: Vec<(String, u64, Node)>, prefix: &str, path: &Path) {
+        for (name, line, node) in entries {
+            let dotted = format!("{prefix}{name}");
+            let place = Place::File(path.to_owned(), line);
+            let setting = settings::settings().iter().find(|one| one.name == dotted);
+            let is_section = settings::sections().iter().any(|one| one.name == dotted);
+            match (setting, node.content) {
+                (Some(setting), content) => {
+                    if let (Kind::Keys, Content::Section(keys)) = (setting.kind, &content) {
+                        for (key, line, _) in keys {
+                            let place = Place::File(path.to_owned(), *line);
+                            self.places.insert(format!("{dotted}.{key}"), place);
+                        }
+                    }
+                    self.value(setting, content.into_value(), place);
+                }
+                (None, Content::Section(entries)) if is_section => {
+                    self.section(entries, &format!("{dotted}."), path);
+                }
+                (None, Content::Leaf(Value::Null)) if is_section => {}
+                (None, Content::Leaf(_)) if is_section => self.problem(
+                    place,
+                    &dotted,
+                    "is a section: its settings belong on lines of their own, indented".to_owned(),
+                ),
+                (None, _) => {
+                    let mend = nearest(prefix, &name)
+                        .map(|near| format!(", did you mean `{near}`?"))
+                        .unwrap_or_default();
+                    let message = format!("unknown setting `{dotted}`{mend}");
+                    self.problem(place, "", message);
+                }
+            }
+        }
+    }
+
+    fn value(&mut self, setting: &Setting, value: Value, place: Place) {
+        match setting.check(&value) {
+            Ok(()) => {
+                if matches!(place, Place::Environment(_)) {
+                    // The whole value of the file is replaced, so the places of its parts are, too.
+                    let below = format!("{}.", setting.name);
+                    self.places.retain(|name, _| !name.starts_with(&below));
+                }
+                settings::insert(&mut self.tree, &setting.name, value);
+                self.places.insert(setting.name.clone(), place);
+            }
+            Err(message) => self.problem(place, &setting.name, message),
+        }
+    }
+
+    fn problem(&mut self, place: Place, setting: &str, message: String) {
+        self.problems.push(Problem {
+            place,
+            setting: setting.to_owned(),
+            message,
+        });
+    }
+}
+
+/// The setting or section that was probably meant: one of that very name elsewhere, or the nearest of the same section.
+fn nearest(prefix: &str, name: &str) -> Option<String> {
+    let names = settings::settings()
+        .iter()
+        .map(|setting| setting.name.as_str())
+        .chain(settings::sections().iter().map(|one| one.name.as_str()));
+    let elsewhere = names
+        .clone()
+        .find(|known| known.rsplit('.').next() == Some(name));
+    let near = || {
+        names
+            .filter_map(|known| known.strip_prefix(prefix).map(|rest| (known, rest)))
+            .filter(|(_, rest)| !rest.is_empty() && !rest.contains('.'))
+            .map(|(known, rest)| (strsim::jaro_winkler(name, rest), known))
+            .filter(|(similarity, _)| *similarity >= NEAR_ENOUGH)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, known)| known)
+    };
+    elsewhere.or_else(near).map(str::to_owned)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn file(text: &str) -> Result<Config, ConfigError> {
+    const LONG: &str = "0123456789abcdef0123456789abcdef";
+
+    fn file_and(
+        text: &str,
+        environment: &[(&str, &str)],
+        dev: bool,
+    ) -> Result<Config, ConfigError> {
         let path = std::env::temp_dir().join(format!(
             "plenum-config-{}-{}.yaml",
             std::process::id(),
             fastrand::u64(..)
         ));
         fs::write(&path, text).unwrap();
-        let loaded = load(Some(&path), |_| None);
+        let loaded = load(Some(&path), |name| {
+            environment
+                .iter()
+                .find(|(variable, _)| *variable == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+        .finish(dev);
         fs::remove_file(&path).unwrap();
         loaded
     }
 
+    fn file(text: &str) -> Result<Config, ConfigError> {
+        file_and(text, &[], true)
+    }
+
+    fn environment(all: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        file_and("", all, true)
+    }
+
     #[test]
-    fn an_unknown_setting_is_refused_with_the_nearest_name() {
-        let error = file("rtc:\n  min_prot: 5000\n").unwrap_err().to_string();
+    fn an_unknown_setting_is_refused_with_its_line_and_the_nearest_name() {
+        let error = file("port: 1\nrtc:\n  min_prot: 5000\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(".yaml:3: "), "{error}");
         assert!(error.contains("`rtc.min_prot`"), "{error}");
         assert!(error.contains("did you mean `rtc.min_port`"), "{error}");
+        let error = file("min_port: 5000\n").unwrap_err().to_string();
+        assert!(error.contains("did you mean `rtc.min_port`"), "{error}");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let text = format!(
+            "prot: 1\nport: 70000\nlog_json: 7\nrtc: 5\nbind: [here]\nroom:\n  max_rooms: -1\nkeys:\n  devkey: {LONG}\n  a: hushhush\n"
+        );
+        let error = file_and(&text, &[("PLENUM_SHARDS", "many")], false).unwrap_err();
+        let text = error.to_string();
+        for expected in [
+            ":1: unknown setting `prot`, did you mean `port`?",
+            ":2: port: expected a whole number from 0 to 65535, found 70000",
+            ":3: log_json: expected true or false, found 7",
+            ":4: rtc: is a section",
+            ":5: bind: ",
+            ":7: room.max_rooms: expected a whole number",
+            "environment variable PLENUM_SHARDS: rtc.shards: `many` is not a whole number",
+            ":9: keys.devkey: ",
+            ":10: keys.a: the secret has 8 bytes; at least 32",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
+        assert_eq!(error.0.len(), 9, "{text}");
+        assert!(!text.contains("hushhush"), "{text}");
     }
 
     #[test]
@@ -279,25 +357,29 @@ mod tests {
         let config = file("port: 8000\nkeys:\n  any name: s\nrtc: {shards: 3}\n").unwrap();
         assert_eq!((config.port, config.rtc.shards), (8000, 3));
         assert_eq!(config.rtc.min_port, Config::default().rtc.min_port);
-        assert_eq!(config.keys.0.get("any name").map(String::as_str), Some("s"));
-        assert_eq!(file("").unwrap(), Config::default());
+        assert_eq!(config.keys.names().collect::<Vec<_>>(), ["any name"]);
+        assert_eq!(file("").unwrap(), Config::default().with_dev_keys());
     }
 
     #[test]
-    fn the_environment_wins_over_defaults() {
-        let config = load(None, |name| {
-            match name {
-                "PLENUM_KEYS" => Some("a: 1, b: 22"),
-                "PLENUM_ADVERTISE" => Some("10.0.0.1, [::1]:900"),
-                "PLENUM_WAIT_FOR_ADDRESSES" => Some("true"),
-                "RTC_MIN_PORT" => Some("6000"),
-                "SERVER_INSTANCE_ID" => Some("007"),
-                _ => None,
-            }
-            .map(str::to_owned)
-        })
+    fn the_environment_wins_over_the_file() {
+        let config = file_and(
+            "rtc:\n  min_port: 5000\nkeys: {c: 3}\n",
+            &[("RTC_MIN_PORT", "6000")],
+            true,
+        );
+        // A number is no secret, whoever means it as one.
+        let error = config.unwrap_err().to_string();
+        assert!(error.contains("put it into quotes"), "{error}");
+        let config = environment(&[
+            ("PLENUM_KEYS", "a: 1, b: 22"),
+            ("PLENUM_ADVERTISE", "10.0.0.1, [::1]:900"),
+            ("PLENUM_WAIT_FOR_ADDRESSES", "true"),
+            ("RTC_MIN_PORT", "6000"),
+            ("SERVER_INSTANCE_ID", "007"),
+        ])
         .unwrap();
-        assert_eq!(config.keys.0.len(), 2);
+        assert_eq!(config.keys.names().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(config.rtc.advertise.len(), 2);
         assert!(config.rtc.wait_for_addresses);
         assert_eq!(config.rtc.min_port, 6000);
@@ -305,50 +387,75 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_may_have_a_comma() {
-        let config = load(None, |name| {
-            (name == "PLENUM_KEYS").then(|| "a: one, and more,b:two".to_owned())
-        })
-        .unwrap();
-        let secrets: Vec<_> = config.keys.0.into_iter().collect();
-        let expected = [("a", "one, and more"), ("b", "two")];
-        assert_eq!(secrets, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
-    }
-
-    #[test]
-    fn every_variable_names_an_existing_setting() {
-        let known = serde_norway::to_value(Config::default()).unwrap();
-        for (name, setting) in ENVIRONMENT {
-            assert!(find(&known, setting).is_some(), "{name} -> {setting}");
-        }
+    fn a_secret_may_have_a_comma_and_a_key_two_secrets() {
+        let config = environment(&[("PLENUM_KEYS", "a: one, and more,b:two, b: three")]).unwrap();
+        let expected = [("a", "one, and more"), ("b", "two"), ("b", "three")];
+        assert_eq!(
+            config.keys.pairs().collect::<Vec<_>>(),
+            expected.map(|(a, b)| (a.to_owned(), b.to_owned()))
+        );
+        let config = file("keys:\n  b: [two, three]\n").unwrap();
+        assert_eq!(config.keys.pairs().count(), 2);
     }
 
     #[test]
     fn a_wrong_variable_is_named_and_its_secret_is_not_repeated() {
-        let set = |wanted: &'static str, text: &'static str| {
-            load(None, move |name| (name == wanted).then(|| text.to_owned()))
-                .unwrap_err()
-                .to_string()
-        };
-        assert!(set("PLENUM_PORT", "http").contains("PLENUM_PORT"));
-        assert!(set("PLENUM_PORT", "70000").contains("PLENUM_PORT"));
-        assert!(set("PLENUM_BIND", "nowhere").contains("PLENUM_BIND"));
-        assert!(!set("PLENUM_KEYS", "hushhush").contains("hushhush"));
+        let wrong = |name: &str, text: &str| environment(&[(name, text)]).unwrap_err().to_string();
+        assert!(wrong("PLENUM_PORT", "http").contains("PLENUM_PORT"));
+        assert!(wrong("PLENUM_PORT", "70000").contains("from 0 to 65535"));
+        assert!(wrong("PLENUM_BIND", "nowhere").contains("PLENUM_BIND"));
+        assert!(!wrong("PLENUM_KEYS", "hushhush").contains("hushhush"));
+    }
+
+    #[test]
+    fn production_wants_keys_that_nobody_knows() {
+        let production = |all: &[(&str, &str)]| file_and("", all, false);
+        let refused = |all: &[(&str, &str)]| production(all).unwrap_err().to_string();
+        assert!(refused(&[]).contains("PLENUM_KEYS"));
+        let known = refused(&[("PLENUM_KEYS", &format!("devkey: {LONG}"))]);
+        assert!(
+            known.contains("environment variable PLENUM_KEYS: keys.devkey"),
+            "{known}"
+        );
+        let short = refused(&[("PLENUM_KEYS", &format!("a: {}", &LONG[1..]))]);
+        assert!(short.contains("has 31 bytes; at least 32"), "{short}");
+        assert!(short.contains("openssl rand"), "{short}");
+        assert!(!short.contains(&LONG[1..]), "{short}");
+        assert!(production(&[("PLENUM_KEYS", &format!("a: {LONG}"))]).is_ok());
+        let cluster = [
+            ("PLENUM_KEYS", &*format!("a: {LONG}")),
+            ("PLENUM_CLUSTER_SECRET", "short"),
+        ];
+        assert!(refused(&cluster).contains("cluster.secret"));
     }
 
     #[test]
     fn contradictions_are_refused_with_the_mend() {
-        let no_keys = Config::default().check().unwrap_err().to_string();
-        assert!(no_keys.contains("PLENUM_KEYS"), "{no_keys}");
-        let mut config = Config::default().with_dev_keys();
-        assert!(config.check().is_ok());
-        config.rtc.shards = 200;
-        assert!(
-            config
-                .check()
-                .unwrap_err()
-                .to_string()
-                .contains("rtc.shards 200")
-        );
+        let error = file("rtc:\n  shards: 200\n").unwrap_err().to_string();
+        assert!(error.contains(":2: rtc.shards: "), "{error}");
+        let error = file("cluster:\n  redis_url: redis://x\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("cluster.internal_address: "), "{error}");
+        assert!(error.contains("PLENUM_INTERNAL_ADDRESS"), "{error}");
+        let error = file("log_level: 'a=b=c'\n").unwrap_err().to_string();
+        assert!(error.contains(":1: log_level: "), "{error}");
+        let error = file("tls:\n  certificate: /nowhere/tls.crt\n  key: /nowhere/tls.key\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(":2: tls.certificate: "), "{error}");
+        let error = file("tls:\n  key: /nowhere/tls.key\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("tls.certificate: "), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = load(Some(Path::new("/nowhere/plenum.yaml")), |_| None)
+            .finish(false)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/nowhere/plenum.yaml"), "{error}");
     }
 }

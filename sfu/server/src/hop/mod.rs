@@ -13,6 +13,9 @@ mod home;
 mod hops;
 mod wire;
 
+#[cfg(fuzzing)]
+pub(crate) use wire::{Hello, Welcome};
+
 pub use edge::{HopError, open};
 pub use home::serve;
 pub use hops::Hops;

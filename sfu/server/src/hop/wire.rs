@@ -11,21 +11,21 @@ pub(super) const CLOSE_CUT: u16 = 4000;
 /// The edge's first message, as JSON text.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Hello {
+pub(crate) struct Hello {
     /// [`INTERNAL_PROTOCOL`] of the edge.
-    pub(super) protocol: u32,
+    pub(crate) protocol: u32,
     /// Whom the edge means; another life of the same member is another member.
-    pub(super) to: Holder,
+    pub(crate) to: Holder,
     /// The edge.
-    pub(super) from: Holder,
+    pub(crate) from: Holder,
     /// The client.
-    pub(super) context: JoinContext,
+    pub(crate) context: JoinContext,
 }
 
 /// The home's answer, as JSON text. After `LetIn` the room's first frame follows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Welcome {
+pub(crate) enum Welcome {
     /// The client is in.
     LetIn,
     /// Locate the room again.

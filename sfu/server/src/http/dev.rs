@@ -34,7 +34,7 @@ pub(super) async fn token(
     };
     let now = service.clock.wall().unix_nanos(service.clock.now()) / 1_000_000_000;
     let claims = Claims {
-        iss: key.to_owned(),
+        iss: key,
         sub: query.identity.clone(),
         name: query.name.clone(),
         exp: now + TTL.as_secs(),
@@ -65,7 +65,7 @@ pub(super) async fn operator(service: Data<Service>) -> HttpResponse {
     };
     let now = service.clock.wall().unix_nanos(service.clock.now()) / 1_000_000_000;
     let claims = Claims {
-        iss: key.to_owned(),
+        iss: key,
         exp: now + TTL.as_secs(),
         video: VideoGrant {
             room_list: true,

@@ -7,22 +7,23 @@ mod debug;
 mod dev;
 mod front;
 mod health;
+mod measure;
 mod refusal;
 mod rtc;
+pub mod tls;
 
 pub(crate) use rtc::bearer;
 
 use std::{io, net::TcpListener, sync::Arc};
 
 use actix_web::{App, HttpServer, dev::Server, middleware, web};
-use arc_swap::ArcSwap;
 use plenum_engine::{Clock, Engine};
 
 use crate::{
     api,
     auth::Keys,
     cluster::Cluster,
-    config::Config,
+    config::Live,
     member::Member,
     metrics::{Exposition, Metrics},
 };
@@ -30,7 +31,9 @@ use crate::{
 /// What handlers use.
 pub struct Service {
     /// The settings, as last loaded.
-    pub config: ArcSwap<Config>,
+    pub config: Live,
+    /// The certificate of the public port, if it speaks TLS.
+    pub certificate: Option<Arc<tls::Certificate>>,
     /// API keys.
     pub keys: Keys,
     /// The clock.
@@ -66,6 +69,12 @@ pub fn serve(
     workers: usize,
 ) -> io::Result<Server> {
     let dev = service.dev;
+    let tls = service
+        .certificate
+        .as_ref()
+        .map(tls::Certificate::server_config)
+        .transpose()
+        .map_err(io::Error::other)?;
     let data = web::Data::from(service);
     let mut server = HttpServer::new(move || {
         App::new()
@@ -75,6 +84,7 @@ pub fn serve(
             .wrap(middleware::NormalizePath::new(
                 middleware::TrailingSlash::MergeOnly,
             ))
+            .wrap(middleware::from_fn(measure::requests))
             .configure(|app| {
                 if dev {
                     admin_routes(app);
@@ -88,7 +98,10 @@ pub fn serve(
     .shutdown_timeout(SHUTDOWN_SECONDS)
     .disable_signals();
     for listener in listeners {
-        server = server.listen(listener)?;
+        server = match &tls {
+            Some(tls) => server.listen_rustls_0_23(listener, tls.clone())?,
+            None => server.listen(listener)?,
+        };
     }
     Ok(server.run())
 }

@@ -134,15 +134,20 @@ async fn signal(
     // Whoever follows a room or a participant in the log finds what its socket did.
     let span =
         tracing::info_span!("socket", room = %context.room, participant = %context.claims.sub);
+    let limit = i64::from(service.config.load().limits.connections);
+    if limit > 0 && service.metrics.sockets.get() >= limit {
+        return Err(JoinError::Unavailable(format!(
+            "this member serves {limit} connections already, which is its limit (limits.connections)"
+        )));
+    }
     let connection = service.cluster.connect(context, may_create).await?;
     let (response, session, stream) = actix_ws::handle(request, payload)
         .map_err(|error| JoinError::Malformed(format!("not a WebSocket handshake: {error}")))?;
     // The socket stays on this HTTP worker; the room runs elsewhere.
     let served = async move {
-        service.metrics.sockets.inc();
+        service.metrics.socket_opened();
         let end = socket::serve(session, stream, connection, service.clock).await;
         tracing::debug!(end = end.label(), "socket ended");
-        service.metrics.sockets.dec();
         service.metrics.socket_ended(end);
     };
     actix_web::rt::spawn(served.instrument(span));

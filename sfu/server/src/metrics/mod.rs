@@ -3,12 +3,14 @@
 //! Media is counted by the Shards in plain integers; `/metrics` reads the copy that they publish once a second.
 
 mod collect;
+mod http;
 mod joins;
 mod media;
 mod process;
 
 pub(crate) use collect::CONTENT_TYPE;
 pub use collect::Exposition;
+pub use http::HttpMetrics;
 pub use joins::Joins;
 
 use livekit_protocol::DisconnectReason;
@@ -24,6 +26,12 @@ use crate::signal::socket::SocketEnd;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabel {
     reason: &'static str,
+}
+
+/// How something went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ResultLabel {
+    result: &'static str,
 }
 
 /// A server API method and how calls of it went.
@@ -53,9 +61,16 @@ pub struct Metrics {
     participants_left: Family<ReasonLabel, Counter>,
     /// Clients that were cut since they read too slowly.
     pub slow_clients: Counter,
+    /// Requests to the public port.
+    pub http: HttpMetrics,
+    /// Version of the settings that are in force: 1 at the start, one more with each change.
+    pub config_version: Gauge,
+    config_reloads: Family<ResultLabel, Counter>,
     /// WebSockets that end here.
     pub sockets: Gauge,
+    sockets_opened: Counter,
     sockets_ended: Family<ReasonLabel, Counter>,
+    sockets_failed: Family<ReasonLabel, Counter>,
     /// Hops of other edges that end here.
     pub hops_served: Gauge,
     hops_lost: Family<ReasonLabel, Counter>,
@@ -87,11 +102,28 @@ impl Metrics {
             .inc();
     }
 
+    /// A WebSocket was opened.
+    pub fn socket_opened(&self) {
+        self.sockets.inc();
+        self.sockets_opened.inc();
+    }
+
     /// A WebSocket ended.
     pub fn socket_ended(&self, end: SocketEnd) {
-        let reason = end.label();
-        self.sockets_ended
-            .get_or_create(&ReasonLabel { reason })
+        self.sockets.dec();
+        let label = ReasonLabel {
+            reason: end.label(),
+        };
+        if end.is_error() {
+            self.sockets_failed.get_or_create(&label).inc();
+        }
+        self.sockets_ended.get_or_create(&label).inc();
+    }
+
+    /// The configuration was read again: `applied`, `unchanged` or `refused`.
+    pub fn reloaded(&self, result: &'static str) {
+        self.config_reloads
+            .get_or_create(&ResultLabel { result })
             .inc();
     }
 
@@ -180,16 +212,41 @@ impl Metrics {
             "Latency of the directory's last answer to a probe",
             self.directory_latency_micros.clone(),
         );
-        registry.register("sockets", "WebSockets that end here", self.sockets.clone());
+        self.http.register(registry);
+        registry.register(
+            "config_version",
+            "Version of the settings in force: 1 at the start, one more with each change",
+            self.config_version.clone(),
+        );
+        registry.register(
+            "config_reloads",
+            "Times that the configuration was read again, by result",
+            self.config_reloads.clone(),
+        );
+        registry.register(
+            "websocket_connections",
+            "WebSockets that end here",
+            self.sockets.clone(),
+        );
+        registry.register(
+            "websocket_connections_opened",
+            "WebSockets that were opened here",
+            self.sockets_opened.clone(),
+        );
         registry.register(
             "participants_left",
             "Participants that left, by reason",
             self.participants_left.clone(),
         );
         registry.register(
-            "sockets_ended",
-            "WebSockets that ended, by who ended them",
+            "websocket_disconnections",
+            "WebSockets that ended, by who or what ended them",
             self.sockets_ended.clone(),
+        );
+        registry.register(
+            "websocket_errors",
+            "WebSockets that ended since the client was slow, silent or sent nonsense",
+            self.sockets_failed.clone(),
         );
         registry.register(
             "agent_workers",

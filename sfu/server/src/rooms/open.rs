@@ -14,8 +14,8 @@ use plenum_cluster::{
     Epoch, IdError, RoomKey, directory::EndReason as ClaimEnd, membership::CallError,
 };
 use plenum_room::{
-    ConnectionId, ConnectionSettings, Grants, Join, Limits, ParticipantKind, Permissions, Resume,
-    Room, RoomConfig, RoomSettings, RoomSnapshot, SessionMode,
+    ConnectionId, ConnectionSettings, Grants, Join, ParticipantKind, Permissions, Resume, Room,
+    RoomConfig, RoomSettings, RoomSnapshot, SessionMode,
 };
 use plenum_types::{RoomHandle, RoomName, ShardId};
 use serde::Deserialize as _;
@@ -284,11 +284,11 @@ impl Rooms {
             server: self.config.server.clone(),
             keep_alive: self.config.keep_alive,
             fingerprint: self.config.engine.fingerprint(),
-            media: self.config.media.clone(),
+            media: self.config.settings.load().media.policy(),
             ice_servers: Vec::new(),
             remote_unmute: false,
-            data_tracks: self.config.defaults.data_tracks,
-            limits: Limits::default(),
+            data_tracks: self.defaults().data_tracks,
+            limits: self.limits(),
         };
         let rng = crate::entropy::secure_rng();
         let restored = snapshot.and_then(|snapshot| {
@@ -344,7 +344,7 @@ impl Rooms {
 
     /// A Shard for one more room, if the limits allow it.
     fn can_open(&self) -> Result<ShardId, OpenError> {
-        let limit = self.config.defaults.max_rooms;
+        let limit = self.defaults().max_rooms;
         if limit > 0 && self.count() >= limit {
             return Err(OpenError::TooManyRooms { limit });
         }

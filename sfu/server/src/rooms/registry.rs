@@ -14,10 +14,11 @@ use livekit_protocol as proto;
 use plenum_cluster::{Membership, directory::EndReason as ClaimEnd};
 use plenum_engine::{Clock, Engine, ShardHealth, ShardNews};
 use plenum_room::{
-    ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive,
-    MAX_RPC_TIMEOUT, RoomInput, RoomStats, ServerIdentity, SignalMessage, rpc_timeout,
+    ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, KeepAlive, Limits,
+    MAX_RPC_TIMEOUT, MemberAllowances, RoomInput, RoomStats, ServerIdentity, SignalMessage,
+    rpc_timeout,
 };
-use plenum_types::{Candidate, MediaPolicy, RoomHandle, RoomName, RoomSid, ShardId};
+use plenum_types::{Candidate, RoomHandle, RoomName, RoomSid, ShardId};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
@@ -33,6 +34,7 @@ use super::{
 use crate::{
     agents::Agents,
     auth::Keys,
+    config::Live,
     metrics::Metrics,
     signal::{Connection, FrameRoute, FrameSink, JoinContext, JoinError, Outgoing, outbox},
 };
@@ -63,12 +65,10 @@ pub struct RoomsConfig {
     pub keys: Keys,
     /// What clients read about the server.
     pub server: ServerIdentity,
-    /// Settings of new rooms.
-    pub defaults: RoomDefaults,
+    /// The settings that are in force.
+    pub settings: Live,
     /// TCP port of the media sockets; 0 for none.
     pub tcp_port: u16,
-    /// Codecs of new rooms, and how they shall be sent.
-    pub media: MediaPolicy,
     /// Where to count.
     pub metrics: Arc<Metrics>,
     /// Hears what happens in rooms, and brings agents into them.
@@ -106,6 +106,8 @@ pub struct Rooms {
     routes: RwLock<HashMap<RoomHandle, RoomRef>>,
     /// Per Shard, as clients reach it; changes at run time.
     candidates: RwLock<Vec<Vec<Candidate>>>,
+    /// What all rooms hold together.
+    allowances: MemberAllowances,
     next_handle: AtomicU64,
     next_connection: AtomicU64,
 }
@@ -123,6 +125,7 @@ impl Rooms {
             slots: Mutex::default(),
             routes: RwLock::default(),
             candidates: RwLock::new(candidates),
+            allowances: MemberAllowances::default(),
             next_handle: AtomicU64::new(1),
             next_connection: AtomicU64::new(1),
         });
@@ -199,6 +202,11 @@ impl Rooms {
                 plenum_room::JoinRefusal::Full => Err(JoinError::Unavailable(
                     "the room is full: its max_participants is reached".to_owned(),
                 )),
+                plenum_room::JoinRefusal::MemberFull { limit } => {
+                    Err(JoinError::Unavailable(format!(
+                        "this member serves {limit} participants already, which is its limit (limits.participants)"
+                    )))
+                }
                 plenum_room::JoinRefusal::Ending => return None,
             },
             Err(_) => Err(JoinError::Unavailable(format!(
@@ -314,8 +322,51 @@ impl Rooms {
 
     /// Settings of new rooms.
     #[must_use]
-    pub const fn defaults(&self) -> &RoomDefaults {
-        &self.config.defaults
+    pub fn defaults(&self) -> RoomDefaults {
+        RoomDefaults::from(&self.config.settings.load().room)
+    }
+
+    /// Limits of new rooms.
+    pub(super) fn limits(&self) -> Limits {
+        let settings = self.config.settings.load();
+        let configured = &settings.limits;
+        self.allowances
+            .participants
+            .set_limit(configured.participants as usize);
+        self.allowances.tracks.set_limit(configured.tracks as usize);
+        self.allowances
+            .subscriptions
+            .set_limit(configured.subscriptions as usize);
+        Limits {
+            tracks_per_participant: configured.tracks_per_participant as usize,
+            tracks_per_room: configured.tracks_per_room as usize,
+            subscriptions_per_participant: configured.subscriptions_per_participant as usize,
+            subscriptions_per_room: configured.subscriptions_per_room as usize,
+            member: self.allowances.clone(),
+            ..Limits::default()
+        }
+    }
+
+    /// The limits in force have changed.
+    pub fn limits_changed(&self) {
+        let limits = self.limits();
+        self.tell_all(|| RoomInput::LimitsChanged(Box::new(limits.clone())));
+    }
+
+    /// All participants get a new token: those that they have may be of a key that is gone.
+    pub fn refresh_tokens(&self) {
+        self.tell_all(|| RoomInput::RefreshTokens);
+    }
+
+    fn tell_all(&self, input: impl Fn() -> RoomInput) {
+        for room in self
+            .routes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+        {
+            let _ = room.messages.send(RoomMessage::Input(Box::new(input())));
+        }
     }
 
     /// The rooms that are here.
@@ -340,16 +391,7 @@ impl Rooms {
 
     /// Gives all rooms this input. They end by themselves.
     pub fn end_all(&self, reason: EndReason) {
-        for room in self
-            .routes
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-        {
-            let _ = room
-                .messages
-                .send(RoomMessage::Input(Box::new(RoomInput::End(reason))));
-        }
+        self.tell_all(|| RoomInput::End(reason));
     }
 
     /// New candidates, per Shard; rooms use them in descriptions from now on.

@@ -549,9 +549,12 @@ impl RoomTask {
         config
             .keys
             .sign(&claims)
-            .inspect_err(
-                |error| tracing::warn!(room = %self.name, %error, "no token can be signed"),
-            )
+            .or_else(|error| {
+                // The key that the client came with is gone: it goes on with one that counts.
+                claims.iss = config.keys.first().ok_or(error)?;
+                config.keys.sign(&claims)
+            })
+            .inspect_err(|error| tracing::warn!(%error, "no token can be signed"))
             .ok()
     }
 

@@ -11,6 +11,9 @@ mod parts;
 mod route;
 pub mod socket;
 
+#[cfg(fuzzing)]
+pub(crate) use parts::{MAX_PARTS, of_json, of_protobuf};
+
 pub use connection::{Connection, FrameError, FrameSink, Inbound, Quota};
 pub use join::{JoinContext, JoinError, SignalVersion};
 pub use outbox::{Outbox, OutboxReader, Outgoing, outbox};

@@ -4,9 +4,9 @@
 //! frame of 2 MiB would take 300 MB. Counting walks over the bytes and keeps nothing.
 
 /// Most parts of one message. The largest that clients have a reason for names 2,000 subscribers with five tracks each.
-pub(super) const MAX_PARTS: usize = 20_000;
+pub(crate) const MAX_PARTS: usize = 20_000;
 /// What a part may take once it is decoded: a `livekit.TrackInfo` is the largest that comes in lists.
-pub(super) const PART_BYTES: usize = 300;
+pub(crate) const PART_BYTES: usize = 300;
 /// How deep messages nest: a layer in a codec in a track in a publication in a sync state in a request, and two more.
 const MAX_DEPTH: u32 = 8;
 
@@ -16,7 +16,7 @@ const MAX_DEPTH: u32 = 8;
 /// two for each twelve of their bytes. What is no message counts up to where it stops being one, as a decoder would
 /// allocate it.
 #[must_use]
-pub(super) fn of_protobuf(message: &[u8]) -> Option<usize> {
+pub(crate) fn of_protobuf(message: &[u8]) -> Option<usize> {
     let mut parts = 0;
     count(message, MAX_DEPTH, &mut parts);
     (parts <= MAX_PARTS).then_some(parts)
@@ -76,7 +76,7 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
 
 /// Objects, lists and their entries in a JSON text; `None` if there are more than [`MAX_PARTS`].
 #[must_use]
-pub(super) fn of_json(text: &str) -> Option<usize> {
+pub(crate) fn of_json(text: &str) -> Option<usize> {
     let mut parts = 0;
     let mut bytes = text.bytes();
     let mut in_string = false;

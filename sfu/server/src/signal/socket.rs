@@ -69,6 +69,12 @@ impl SocketEnd {
             Self::Malformed => "malformed",
         }
     }
+
+    /// The client did something wrong, or could not follow.
+    #[must_use]
+    pub const fn is_error(self) -> bool {
+        matches!(self, Self::Slow | Self::Silent | Self::Malformed)
+    }
 }
 
 /// Carries frames until one side ends the connection.

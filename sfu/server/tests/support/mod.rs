@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests fail the test, too
 
 use std::{
+    fs::File,
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     time::{Duration, Instant},
@@ -28,6 +30,8 @@ pub(crate) struct Server {
     child: Child,
     pub(crate) address: SocketAddr,
     admin: SocketAddr,
+    /// What it says on standard error, if that is kept.
+    log: Option<PathBuf>,
 }
 
 /// An HTTP answer.
@@ -79,6 +83,32 @@ impl Server {
     }
 
     pub(crate) fn launch(arguments: &[&str], environment: &[(&str, &str)], ready: bool) -> Self {
+        let server = Self::spawn(arguments, environment, None);
+        let path = if ready {
+            "/health/ready"
+        } else {
+            "/health/live"
+        };
+        wait_for("the server to answer", || {
+            TcpStream::connect(server.address).is_ok() && server.get(path).status == 200
+        });
+        server
+    }
+
+    /// In production with the keys of a file, its log kept in another; ready as the admin port tells it.
+    pub(crate) fn with_files(config: &Path, log: &Path, environment: &[(&str, &str)]) -> Self {
+        let config = config.to_str().unwrap();
+        let mut environment = environment.to_vec();
+        environment.extend([("PLENUM_KEYS", ""), ("LOG_LEVEL", "")]);
+        let server = Self::spawn(&["--config", config], &environment, Some(log));
+        wait_for("the server to be ready", || {
+            TcpStream::connect(server.admin).is_ok()
+                && server.ask_admin("/health/ready").status == 200
+        });
+        server
+    }
+
+    fn spawn(arguments: &[&str], environment: &[(&str, &str)], log: Option<&Path>) -> Self {
         let port = free_ports();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let media = port + 1;
@@ -97,22 +127,25 @@ impl Server {
             .env("LOG_LEVEL", "warn")
             .envs(environment.iter().copied())
             .stdout(Stdio::null())
+            .stderr(log.map_or_else(Stdio::inherit, |log| File::create(log).unwrap().into()))
             .spawn()
             .unwrap();
-        let server = Self {
+        Self {
             child,
             address,
             admin,
-        };
-        let path = if ready {
-            "/health/ready"
-        } else {
-            "/health/live"
-        };
-        wait_for("the server to answer", || {
-            TcpStream::connect(server.address).is_ok() && server.get(path).status == 200
-        });
-        server
+            log: log.map(Path::to_owned),
+        }
+    }
+
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log.as_ref().unwrap()).unwrap()
+    }
+
+    /// The arguments that anyone on the machine can see.
+    pub(crate) fn command_line(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/cmdline", self.child.id())).unwrap()
     }
 
     pub(crate) fn get(&self, path: &str) -> Answer {
@@ -162,8 +195,13 @@ impl Server {
 
     /// Ends it as Kubernetes does.
     pub(crate) fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
         let status = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
+            .args([signal, &self.child.id().to_string()])
             .status()
             .unwrap();
         assert!(status.success());

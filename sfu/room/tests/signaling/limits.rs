@@ -1,0 +1,156 @@
+//! Limits of participants, rooms and members: who is over one hears which, and nobody else notices.
+
+use livekit_protocol::{
+    request_response::Reason, signal_request::Message as Request, signal_response::Message,
+};
+use plenum_room::{JoinRefusal, Limits, MemberAllowances, RoomInput, RoomOutput};
+
+use crate::world::{Client, World, camera, config, microphone};
+
+fn with(change: impl FnOnce(&mut Limits)) -> World {
+    let mut config = config();
+    change(&mut config.limits);
+    World::with(config)
+}
+
+/// The texts of refusals over a limit.
+fn told(world: &World, client: &Client) -> Vec<String> {
+    world
+        .seen(client)
+        .iter()
+        .filter_map(|message| match message {
+            Message::RequestResponse(response) if response.reason() == Reason::LimitExceeded => {
+                Some(response.message.clone())
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn refused_joins(world: &World) -> Vec<JoinRefusal> {
+    world
+        .others
+        .iter()
+        .filter_map(|output| match output {
+            RoomOutput::Refuse { refusal, .. } => Some(*refusal),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_member_takes_its_limit_of_participants_over_all_rooms() {
+    let member = MemberAllowances::default();
+    member.participants.set_limit(2);
+    let mut one = with(|limits| limits.member = member.clone());
+    let mut other = with(|limits| limits.member = member.clone());
+    let ada = one.join("ada");
+    other.join("bob");
+    let join = one.join_input("carol");
+    one.input(RoomInput::Join(Box::new(join)));
+    assert_eq!(refused_joins(&one), [JoinRefusal::MemberFull { limit: 2 }]);
+    // Who comes back takes its own place.
+    one.join("ada");
+    assert_eq!(one.room.stats().participants, 1);
+    assert!(!one.closed.is_empty(), "{ada:?} is replaced");
+    // A room that ends gives its places back.
+    drop(other);
+    one.join("carol");
+    assert_eq!(one.room.stats().participants, 2);
+}
+
+#[test]
+fn a_room_and_a_member_publish_at_most_their_limits_and_say_which() {
+    let member = MemberAllowances::default();
+    member.tracks.set_limit(2);
+    for (mut world, name) in [
+        (
+            with(|limits| limits.tracks_per_room = 2),
+            "limits.tracks_per_room",
+        ),
+        (
+            with(|limits| limits.member = member.clone()),
+            "limits.tracks)",
+        ),
+        (
+            with(|limits| limits.tracks_per_participant = 2),
+            "limits.tracks_per_participant",
+        ),
+    ] {
+        let alice = world.join("alice");
+        world.publish(&alice);
+        world.forget_all();
+        let mut third = camera();
+        third.cid = "third".to_owned();
+        world.say(&alice, Request::AddTrack(third.clone()));
+        let told = told(&world, &alice);
+        assert!(
+            told.len() == 1 && told[0].contains(name),
+            "{name}: {told:?}"
+        );
+        assert!(told[0].contains(" 2 "), "{told:?}");
+        // More is allowed from now on.
+        world.input(RoomInput::LimitsChanged(Box::default()));
+        world.forget_all();
+        world.say(&alice, Request::AddTrack(third));
+        assert!(
+            world
+                .seen(&alice)
+                .iter()
+                .any(|m| matches!(m, Message::TrackPublished(_)))
+        );
+    }
+}
+
+#[test]
+fn tracks_of_who_left_count_no_more() {
+    let member = MemberAllowances::default();
+    member.tracks.set_limit(2);
+    let mut world = with(|limits| limits.member = member.clone());
+    let alice = world.join("alice");
+    world.publish(&alice);
+    assert!(member.tracks.take().is_none());
+    world.say(&alice, Request::Leave(Default::default()));
+    assert!(member.tracks.take().is_some());
+    let bob = world.join("bob");
+    world.forget_all();
+    world.say(&bob, Request::AddTrack(microphone()));
+    assert!(told(&world, &bob).is_empty());
+}
+
+#[test]
+fn a_subscription_over_a_limit_is_refused_with_the_limit_and_the_others_stay() {
+    let member = MemberAllowances::default();
+    member.subscriptions.set_limit(1);
+    for (mut world, name) in [
+        (
+            with(|limits| limits.subscriptions_per_participant = 1),
+            "limits.subscriptions_per_participant",
+        ),
+        (
+            with(|limits| limits.subscriptions_per_room = 1),
+            "limits.subscriptions_per_room",
+        ),
+        (
+            with(|limits| limits.member = member.clone()),
+            "limits.subscriptions)",
+        ),
+    ] {
+        let alice = world.join("alice");
+        world.publish(&alice);
+        world.forget_all();
+        // Both tracks are wanted, one fits.
+        let bob = world.join("bob");
+        let told = told(&world, &bob);
+        assert!(
+            told.len() == 1 && told[0].contains(name),
+            "{name}: {told:?}"
+        );
+        let answers = world.seen(&bob);
+        let errors = answers
+            .iter()
+            .filter(|message| matches!(message, Message::SubscriptionResponse(_)));
+        assert_eq!(errors.count(), 1, "{name}");
+        assert_eq!(world.room.stats().subscriptions, 1, "{name}");
+    }
+}
