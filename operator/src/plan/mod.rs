@@ -4,19 +4,22 @@
 //! * [`pool`]: how many members there are to be, and which one goes
 //! * [`ports`]: which UDP ports a member gets
 //! * [`node`]: the life of one member, from its Pod to its end
-//! * [`rooms`]: where rooms live and what their status says
-//! * [`pool_status`]: what the pool's status says
+//! * [`rooms`]: where rooms live
+//! * [`pool_status`], [`node_status`], [`room_status`]: what the statuses say
 
 mod action;
 mod conditions;
 mod node;
+mod node_status;
 mod observed;
 mod pool;
 mod pool_status;
 mod ports;
+mod room_status;
 mod rooms;
 #[cfg(test)]
 mod testing;
+mod verdict;
 
 pub use action::{About, Action, Step, Tell};
 pub use observed::{
@@ -33,6 +36,7 @@ pub fn plan(observed: &Observed) -> Vec<Step> {
     let shortage = pool::plan(observed, &mut steps);
     for node in &observed.nodes {
         node::plan(observed, node, &mut steps);
+        node_status::plan(observed, node, &mut steps);
     }
     rooms::plan(observed, &mut steps);
     pool_status::plan(observed, shortage.as_ref(), &mut steps);

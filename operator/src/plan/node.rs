@@ -4,20 +4,18 @@
 //! it is empty, when it can't be asked, or when its deadline has passed.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use plenum_cluster::member_api::{AdvertisedAddress, DesiredState, MemberReport, MemberState};
+use plenum_cluster::member_api::{AdvertisedAddress, DesiredState, MemberState};
+use plenum_crds::WantedState;
 use plenum_crds::conditions::{events, reasons, types};
-use plenum_crds::{MediaNodePhase, MediaNodeStatus, MemberAddress, WantedState};
 
 use super::action::{About, Action, Step, Tell};
-use super::conditions::{Says, reason, set, since};
+use super::conditions::{reason, since};
 use super::observed::{MemberView, NodeView, Observed, PodState, PresentPod};
 
 /// A failed MediaNode stays this long, so that a person and the restart limit of the pool see it.
 const KEEP_FAILED: SignedDuration = SignedDuration::from_secs(30);
 /// A member that does not answer for so long can't be asked to drain; SIGTERM does it.
 const UNREACHABLE_FOR_DRAIN: SignedDuration = SignedDuration::from_secs(3);
-/// Counts alone are written no more often: nobody watches `kubectl get` faster, and etcd keeps every write.
-pub(super) const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Plans one member.
 pub(super) fn plan(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) {
@@ -28,7 +26,6 @@ pub(super) fn plan(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) 
         (None, Some(pod)) if node.leaving() => drain(observed, node, pod, steps),
         (None, Some(pod)) => serve(node, pod, steps),
     }
-    write_status(observed, node, steps);
 }
 
 fn about(node: &NodeView) -> About {
@@ -248,197 +245,6 @@ fn join(addresses: &[AdvertisedAddress]) -> String {
     texts.join(", ")
 }
 
-fn write_status(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) {
-    let status = status(observed, node);
-    let failed_now =
-        status.phase == MediaNodePhase::Failed && node.status.phase != MediaNodePhase::Failed;
-    let counts_only = MediaNodeStatus {
-        rooms: node.status.rooms,
-        participants: node.status.participants,
-        ..status.clone()
-    } == node.status;
-    let due = node
-        .counts_written
-        .is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
-    // A MediaNode whose finalizer is taken in this pass is gone; its status has no reader.
-    let going = node.deleting && !node.held;
-    if status == node.status || going || (counts_only && !due) {
-        return;
-    }
-    let mut tells = Vec::new();
-    if failed_now {
-        let note = format!(
-            "member {} is dead: {}; a new one takes its place",
-            node.name,
-            node.ended().unwrap_or_default()
-        );
-        tells.push(Tell::warning(about(node), events::NODE_DEAD, note.clone()));
-        tells.push(Tell::warning(About::Pool, events::NODE_DEAD, note));
-    }
-    steps.push(
-        Action::WriteNodeStatus {
-            node: node.name.clone(),
-            status,
-        }
-        .telling(tells),
-    );
-}
-
-fn status(observed: &Observed, node: &NodeView) -> MediaNodeStatus {
-    let mut status = node.status.clone();
-    let report = match &node.member {
-        MemberView::Answering(report) | MemberView::Silent { last: report, .. }
-            if node.ended().is_none() =>
-        {
-            Some(report.as_ref())
-        }
-        _ => None,
-    };
-    status.phase = phase(node, report);
-    if let Some(pod) = node.present() {
-        status.pod_name = Some(node.name.clone());
-        if node.leaving()
-            && status.drain_started_at.is_none()
-            && !matches!(pod.state, PodState::Ended(_))
-        {
-            status.drain_started_at = Some(observed.now.to_string());
-        }
-    }
-    status.rooms = report.map_or(0, |report| count(report.load.rooms));
-    status.participants = report.map_or(0, |report| count(report.load.participants));
-    if let Some(report) = report {
-        status.incarnation = Some(report.incarnation.to_string());
-        status.addresses = report
-            .addresses
-            .iter()
-            .map(|a| MemberAddress {
-                ip: a.ip,
-                port: a.port,
-                shard: a.shard,
-            })
-            .collect();
-    }
-    let mut say = |says| set(&mut status.conditions, says, node.generation, observed.now);
-    say(reachable(node));
-    say(ready(node));
-    status
-}
-
-pub(super) fn count(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
-}
-
-fn phase(node: &NodeView, report: Option<&MemberReport>) -> MediaNodePhase {
-    let state = report.map(|report| report.state);
-    match (node.ended(), &node.pod) {
-        (Some(_), _) if node.leaving() => MediaNodePhase::Ended,
-        (Some(_), _) => MediaNodePhase::Failed,
-        _ if node
-            .present()
-            .is_none_or(|pod| matches!(pod.state, PodState::Waiting(_))) =>
-        {
-            MediaNodePhase::Pending
-        }
-        _ if node.leaving() || state == Some(MemberState::Draining) => MediaNodePhase::Draining,
-        _ if state == Some(MemberState::Cordoned) || node.wanted == WantedState::Cordoned => {
-            MediaNodePhase::Cordoned
-        }
-        _ if state == Some(MemberState::Serving) => MediaNodePhase::Serving,
-        _ => MediaNodePhase::Starting,
-    }
-}
-
-fn reachable(node: &NodeView) -> Says<'static> {
-    let (holds, reason, message) = match (&node.member, node.ended()) {
-        (_, Some(how)) => (false, reasons::POD_ENDED, how),
-        (MemberView::Answering(report), None) => (
-            true,
-            reasons::AS_WANTED,
-            format!(
-                "build {}, internal protocol {}",
-                report.version, report.protocol
-            ),
-        ),
-        (MemberView::Silent { .. }, None) => (
-            false,
-            reasons::UNREACHABLE,
-            "the internal port does not answer; its rooms are left to it and its peers".to_owned(),
-        ),
-        (MemberView::Unknown, None) => (
-            false,
-            reasons::STARTING,
-            "the member has not answered yet".to_owned(),
-        ),
-    };
-    Says {
-        kind: types::REACHABLE,
-        holds,
-        reason,
-        message,
-    }
-}
-
-fn ready(node: &NodeView) -> Says<'static> {
-    let says = |holds, reason, message: &str| Says {
-        kind: types::READY,
-        holds,
-        reason,
-        message: message.to_owned(),
-    };
-    if let Some(how) = node.ended() {
-        return says(false, reasons::POD_ENDED, &how);
-    }
-    let Some(pod) = node.present() else {
-        return says(false, reasons::STARTING, "it has no Pod yet");
-    };
-    if let PodState::Waiting(why) = &pod.state {
-        return says(
-            false,
-            reasons::STARTING,
-            why.as_deref().unwrap_or("its Pod is being started"),
-        );
-    }
-    if node.leaving() {
-        return says(false, reasons::DRAINING, "its rooms are moving away");
-    }
-    if pod.media_addresses.is_empty() {
-        return says(
-            false,
-            reasons::NO_ADDRESS,
-            "no IP address is known under which clients reach it; set spec.network.addressOverrides of the pool",
-        );
-    }
-    match &node.member {
-        MemberView::Answering(report) => match report.state {
-            MemberState::Serving if node.wanted == WantedState::Active => {
-                says(true, reasons::SERVING, "it takes rooms and clients")
-            }
-            MemberState::Serving | MemberState::Cordoned => says(
-                false,
-                reasons::CORDONED,
-                "it keeps its rooms and takes no new ones",
-            ),
-            MemberState::Draining => says(false, reasons::DRAINING, "its rooms are moving away"),
-            MemberState::Fenced => says(
-                false,
-                reasons::FENCED,
-                "it lost its claims and registers anew",
-            ),
-            MemberState::Starting => says(
-                false,
-                reasons::STARTING,
-                "the member is not registered yet; it needs its addresses and the Directory or a peer",
-            ),
-        },
-        MemberView::Silent { .. } => says(
-            false,
-            reasons::UNREACHABLE,
-            "the internal port does not answer",
-        ),
-        MemberView::Unknown => says(false, reasons::STARTING, "the member has not answered yet"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -580,23 +386,5 @@ mod tests {
         let mut scene = Scene::pool(1).with(node("a").serving(1, 1).deleting());
         scene.observed.pool = None;
         assert!(actions_of(&scene.plan()).contains(&"DeletePod"));
-    }
-
-    #[test]
-    fn a_settled_member_is_not_written_again() {
-        let mut scene = Scene::pool(1).with(node("a").serving(1, 2));
-        scene.settle();
-        assert_eq!(scene.plan(), []);
-    }
-
-    #[test]
-    fn counts_alone_are_written_seldom() {
-        let mut scene = Scene::pool(1).with(node("a").serving(1, 2));
-        scene.settle();
-        scene.observed.nodes[0].counts_written = Some(scene.observed.now);
-        scene.observed.nodes[0].member = node("a").serving(1, 3).view().member;
-        assert!(!actions_of(&scene.plan()).contains(&"WriteNodeStatus"));
-        scene.observed.now += COUNTS_EVERY;
-        assert!(actions_of(&scene.plan()).contains(&"WriteNodeStatus"));
     }
 }

@@ -6,7 +6,7 @@ use plenum_crds::{MediaPoolStatus, WantedState, names};
 
 use super::action::{About, Action, Step, Tell};
 use super::conditions::{Says, reason, set};
-use super::node::{COUNTS_EVERY, count};
+use super::node_status::{COUNTS_EVERY, count};
 use super::observed::{Observed, PodState, PoolView};
 use super::pool::Shortage;
 

@@ -1,27 +1,26 @@
-//! Where rooms live and what their status says.
+//! Where rooms live.
 //!
 //! The Directory decides, through the members: a plan only asks a member to be a room's home, and reports who is. A
 //! living home is the truth, so what members report comes before everything that a status says.
 
 use std::collections::{BTreeMap, HashMap};
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::SignedDuration;
 use plenum_cluster::RoomKey;
 use plenum_cluster::directory::{Capacity, Holder};
-use plenum_cluster::member_api::{MemberState, RoomReport};
+use plenum_cluster::member_api::MemberState;
 use plenum_cluster::placement::{Candidate, NoPlace, Placement};
+use plenum_crds::RoomPhase;
 use plenum_crds::conditions::{events, reasons, types};
-use plenum_crds::{Assignment, RoomPhase, RoomStatus, names};
 
 use super::action::{About, Action, Step, Tell};
-use super::conditions::{Says, reason, set};
-use super::node::count;
+use super::conditions::reason;
 use super::observed::{MemberView, NodeView, Observed, PoolView, RoomId, RoomView};
+use super::room_status;
+use super::verdict::{Home, Verdict, is_applied, refusal_reason};
 
 /// Rooms that members are asked to take in one pass; they are asked in parallel, and the next pass follows at once.
 const PUTS_PER_PASS: usize = 64;
-/// Participants and publishers alone are written no more often than this.
-const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
 /// Nobody reports the room for so long, though the member that took it is well: the call has ended there. Longer than a
 /// planned move between two members' reports.
 const CALL_ENDED_AFTER: SignedDuration = SignedDuration::from_secs(3);
@@ -31,22 +30,6 @@ const SILENT_HOME_KEEPS: SignedDuration = SignedDuration::from_secs(3);
 const END_WAITS: SignedDuration = SignedDuration::from_secs(10);
 /// Pause after a refusal.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(1);
-
-/// A room's home as the members report it.
-struct Home<'a> {
-    node: &'a NodeView,
-    report: &'a RoomReport,
-    state: MemberState,
-    holder: Holder,
-}
-
-/// What a room's status is to say about its place.
-struct Verdict<'a> {
-    phase: RoomPhase,
-    home: Option<&'a Home<'a>>,
-    reason: &'static str,
-    message: String,
-}
 
 /// Plans all rooms of the pool.
 pub(super) fn plan(observed: &Observed, steps: &mut Vec<Step>) {
@@ -84,7 +67,7 @@ pub(super) fn plan(observed: &Observed, steps: &mut Vec<Step>) {
             None => place(observed, room, home, placement.as_mut(), &mut puts, steps),
         };
         if let Some(verdict) = verdict {
-            write_status(observed, room, &verdict, &mut count_writes, steps);
+            room_status::write(observed, room, &verdict, &mut count_writes, steps);
         }
     }
 }
@@ -313,27 +296,6 @@ fn serves(node: &NodeView) -> bool {
             .is_some_and(|report| report.state == MemberState::Serving)
 }
 
-fn is_applied(room: &RoomView, home: &Home<'_>) -> bool {
-    room.applied.as_ref().is_some_and(|applied| {
-        applied.generation == room.generation
-            && applied.node == home.node.name
-            && applied.incarnation == home.holder.incarnation
-    })
-}
-
-/// Its home knows the spec: this operator has told it, or one before it has, as the status says.
-fn is_settled(room: &RoomView, home: &Home<'_>) -> bool {
-    let told_before = || {
-        room.applied.is_none()
-            && room.status.observed_generation == Some(room.generation)
-            && reason(&room.status.conditions, types::READY) == Some(reasons::SERVING)
-            && room.status.assignment.as_ref().is_some_and(|old| {
-                old.node == home.node.name && old.incarnation == home.holder.incarnation.to_string()
-            })
-    };
-    is_applied(room, home) || told_before()
-}
-
 fn at_home<'a>(room: &RoomView, home: &'a Home<'a>) -> Verdict<'a> {
     let (phase, reason, message) = if home.state == MemberState::Draining {
         (
@@ -426,16 +388,6 @@ fn absence(observed: &Observed, room: &RoomView) -> Absence {
     }
 }
 
-fn refusal_reason(reason: &str) -> &'static str {
-    match reason {
-        "DirectoryUnavailable" => reasons::DIRECTORY_UNAVAILABLE,
-        "AtCapacity" => reasons::AT_CAPACITY,
-        "Closed" => reasons::CLOSED,
-        "NotHome" | "Draining" => reasons::MOVING,
-        _ => reasons::REFUSED,
-    }
-}
-
 fn no_place_reason(none: NoPlace) -> &'static str {
     match none {
         NoPlace::NobodyServes { .. } => reasons::NO_SERVING_MEMBER,
@@ -515,191 +467,6 @@ fn end(observed: &Observed, room: &RoomView, home: Option<&Home<'_>>, steps: &mu
         }
         .telling(tells),
     );
-}
-
-fn write_status(
-    observed: &Observed,
-    room: &RoomView,
-    verdict: &Verdict<'_>,
-    count_writes: &mut usize,
-    steps: &mut Vec<Step>,
-) {
-    let status = status(observed, room, verdict);
-    if status == room.status {
-        return;
-    }
-    let counts_only = RoomStatus {
-        participants: room.status.participants,
-        publishers: room.status.publishers,
-        ..status.clone()
-    } == room.status;
-    if counts_only {
-        let due = room
-            .counts_written
-            .is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
-        if !due || *count_writes == 0 {
-            return;
-        }
-        *count_writes -= 1;
-    }
-    let tells = told(room, &status, verdict);
-    steps.push(
-        Action::WriteRoomStatus {
-            room: room.id.clone(),
-            status: Box::new(status),
-        }
-        .telling(tells),
-    );
-}
-
-fn status(observed: &Observed, room: &RoomView, verdict: &Verdict<'_>) -> RoomStatus {
-    let mut status = room.status.clone();
-    status.phase = verdict.phase;
-    status.observed_generation = Some(room.generation);
-    if let Some(home) = verdict.home {
-        let epoch = i64::try_from(home.report.epoch.get()).unwrap_or(i64::MAX);
-        status.epoch = Some(status.epoch.map_or(epoch, |old| old.max(epoch)));
-        status.participants = count(home.report.participants);
-        status.publishers = count(home.report.publishers);
-        status.started_at = Timestamp::from_millisecond(home.report.started_at_ms)
-            .ok()
-            .map(|at| at.to_string());
-        status.assignment = Some(assignment(observed, room, home));
-    } else {
-        status.participants = 0;
-        status.publishers = 0;
-        if matches!(
-            verdict.phase,
-            RoomPhase::Closed | RoomPhase::Failed | RoomPhase::Pending
-        ) {
-            status.assignment = None;
-            status.started_at = None;
-        }
-    }
-    let accepted = match verdict.reason {
-        reasons::NAME_TAKEN | reasons::NAMESPACE_NOT_ALLOWED | reasons::POOL_NOT_FOUND => {
-            (false, verdict.reason)
-        }
-        _ => (true, reasons::ACCEPTED),
-    };
-    let settled = verdict.home.is_some_and(|home| is_settled(room, home));
-    let placed = verdict.home.is_some();
-    let mut say = |kind, (holds, reason), message: &str| {
-        set(
-            &mut status.conditions,
-            Says {
-                kind,
-                holds,
-                reason,
-                message: message.to_owned(),
-            },
-            room.generation,
-            observed.now,
-        );
-    };
-    say(
-        types::ACCEPTED,
-        accepted,
-        if accepted.0 {
-            "the spec is taken"
-        } else {
-            &verdict.message
-        },
-    );
-    say(types::PLACED, (placed, verdict.reason), &verdict.message);
-    match verdict.home {
-        Some(_) if verdict.phase == RoomPhase::Moving || verdict.phase == RoomPhase::Closed => {
-            say(types::READY, (false, verdict.reason), &verdict.message);
-        }
-        Some(_) if settled => say(
-            types::READY,
-            (true, reasons::SERVING),
-            "its home knows the spec",
-        ),
-        Some(_) => {
-            let why = room.refusal.as_ref();
-            let reason = why.map_or(reasons::STARTING, |refusal| refusal_reason(&refusal.reason));
-            say(
-                types::READY,
-                (false, reason),
-                why.map_or("its home is being told the spec", |refusal| {
-                    &refusal.message
-                }),
-            );
-        }
-        None => say(types::READY, (false, verdict.reason), &verdict.message),
-    }
-    status
-}
-
-fn assignment(observed: &Observed, room: &RoomView, home: &Home<'_>) -> Assignment {
-    let incarnation = home.holder.incarnation.to_string();
-    let same = room
-        .status
-        .assignment
-        .as_ref()
-        .filter(|old| old.node == home.node.name && old.incarnation == incarnation);
-    Assignment {
-        node: home.node.name.clone(),
-        incarnation,
-        url: url(observed),
-        since: same.map_or_else(|| observed.now.to_string(), |old| old.since.clone()),
-    }
-}
-
-fn url(observed: &Observed) -> String {
-    let public = observed
-        .pool
-        .as_ref()
-        .and_then(|pool| pool.spec.network.public_url.clone());
-    public.unwrap_or_else(|| {
-        format!(
-            "ws://{}.{}.svc:{}",
-            names::client_service(&observed.key.name),
-            observed.key.namespace,
-            names::PORT_SIGNAL
-        )
-    })
-}
-
-fn told(room: &RoomView, status: &RoomStatus, verdict: &Verdict<'_>) -> Vec<Tell> {
-    let about = || About::Room(room.id.clone());
-    let (old, new) = (room.status.assignment.as_ref(), status.assignment.as_ref());
-    let mut tells = Vec::new();
-    let epoch = status.epoch.unwrap_or(0);
-    match (old, new) {
-        (Some(old), Some(new)) if old.node != new.node || old.incarnation != new.incarnation => {
-            let note = format!("moved from {} to {}, epoch {epoch}", old.node, new.node);
-            tells.push(Tell::normal(about(), events::MOVED, note));
-        }
-        (None, Some(new)) if verdict.home.is_some() => {
-            tells.push(Tell::normal(
-                about(),
-                events::PLACED,
-                format!("placed on {}, epoch {epoch}", new.node),
-            ));
-        }
-        _ => {}
-    }
-    let was = reason(&room.status.conditions, types::PLACED);
-    if was != Some(verdict.reason) {
-        let event = match verdict.reason {
-            reasons::NAME_TAKEN => Some((true, events::NAME_TAKEN)),
-            reasons::CALL_ENDED => Some((false, events::CALL_ENDED)),
-            reasons::CLOSED => Some((false, events::CLOSED)),
-            reasons::PLACED | reasons::MOVING => None,
-            _ => Some((true, events::PENDING)),
-        };
-        if let Some((warning, reason)) = event {
-            tells.push(Tell {
-                about: about(),
-                warning,
-                reason,
-                note: verdict.message.clone(),
-            });
-        }
-    }
-    tells
 }
 
 /// Rooms that no member reports, of those that a plan may have to judge by their absence.

@@ -1,4 +1,7 @@
+use plenum_crds::RoomStatus;
+
 use super::*;
+use crate::plan::conditions::{Says, set};
 use crate::plan::testing::{Scene, actions_of, at, node, reasons_told, room};
 
 fn put(steps: &[Step]) -> Vec<(String, String)> {
