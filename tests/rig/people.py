@@ -28,7 +28,7 @@ async def until(condition, what: str, seconds: float = PATIENCE):
 
 class Person:
     """One participant. `seen[identity]` are the times at which video frames of that identity were decoded, `heard[identity]`
-    those of sound that was not silence."""
+    those of sound that was not silence. `subscribed` are the publishers of the tracks that came, again after a full reconnect."""
 
     def __init__(self, identity: str):
         self.identity = identity
@@ -40,6 +40,7 @@ class Person:
         self.tone: dict[str, float] = {}
         self.data: list[rtc.DataPacket] = []
         self.events: list[tuple[str, tuple]] = []
+        self.subscribed: list[str] = []
         self.tasks: set[asyncio.Task] = set()
         self.room.on("track_subscribed", self._subscribed)
         self.room.on("data_received", self.data.append)
@@ -65,6 +66,7 @@ class Person:
         task.add_done_callback(self.tasks.discard)
 
     def _subscribed(self, track, publication, participant) -> None:
+        self.subscribed.append(participant.identity)
         if track.kind == rtc.TrackKind.KIND_VIDEO:
             self._spawn(self._watch(track, participant.identity))
         else:
