@@ -145,9 +145,7 @@ impl Cluster {
         let began = plenum_cluster::clock::boottime();
         if self.membership.directory().lookup(&room).await.is_ok() {
             let took = plenum_cluster::clock::boottime().saturating_sub(began);
-            self.metrics
-                .directory_latency_micros
-                .set(i64::try_from(took.as_micros()).unwrap_or(i64::MAX));
+            self.metrics.directory_latency.set(took.as_secs_f64());
         }
     }
 }

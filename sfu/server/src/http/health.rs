@@ -34,7 +34,7 @@ struct Dependency {
     state: &'static str,
     /// Of its last answer.
     #[serde(skip_serializing_if = "Option::is_none")]
-    latency_micros: Option<i64>,
+    latency_ms: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -115,7 +115,7 @@ fn directory(service: &Service, view: &MembersView) -> Dependency {
             DirectoryHealth::Recovering => "recovering",
             DirectoryHealth::Down => "down",
         },
-        latency_micros: (!alone).then(|| service.metrics.directory_latency_micros.get()),
+        latency_ms: (!alone).then(|| service.metrics.directory_latency.get() * 1_000.0),
     }
 }
 

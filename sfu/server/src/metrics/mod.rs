@@ -13,11 +13,13 @@ pub use collect::Exposition;
 pub use http::HttpMetrics;
 pub use joins::Joins;
 
+use std::sync::atomic::AtomicU64;
+
 use livekit_protocol::DisconnectReason;
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    registry::{Registry, Unit},
 };
 
 use crate::signal::socket::SocketEnd;
@@ -80,8 +82,8 @@ pub struct Metrics {
     pub rooms_moved: Counter,
     /// Times that this member let go of its rooms.
     pub fenced: Counter,
-    /// Latency of the Directory's last answer to a probe.
-    pub directory_latency_micros: Gauge,
+    /// How long the Directory took for its last answer to a probe, in seconds.
+    pub directory_latency: Gauge<f64, AtomicU64>,
     /// Workers whose sockets end here.
     pub agent_workers: Gauge,
     /// Jobs that they run.
@@ -207,10 +209,11 @@ impl Metrics {
             "Hops that broke, by what became of the home",
             self.hops_lost.clone(),
         );
-        registry.register(
-            "directory_latency_microseconds",
+        registry.register_with_unit(
+            "directory_latency",
             "Latency of the directory's last answer to a probe",
-            self.directory_latency_micros.clone(),
+            Unit::Seconds,
+            self.directory_latency.clone(),
         );
         self.http.register(registry);
         registry.register(
