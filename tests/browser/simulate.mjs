@@ -75,10 +75,21 @@ for (const [mode, path] of [
       await until(async () => !(await speaks()), 'ada to be silent again', SILENT_AGAIN);
     });
 
-    // covers: simulate.subscriber_bandwidth
-    test('subscriber-bandwidth leaves the call alive', async () => {
+    // covers: simulate.subscriber_bandwidth, out.stream_state_update
+    test('subscriber-bandwidth pauses a picture that does not fit, says so, and leaves the sound', async () => {
       const [ada, bob] = await call(mode);
-      await bob.do(() => window.client.room.simulateScenario('subscriber-bandwidth', 150_000));
+      const bandwidth = (bits) =>
+        bob.do((bits) => window.client.room.simulateScenario('subscriber-bandwidth', bits), bits);
+      const streamState = () =>
+        bob.do((identity) => {
+          const camera = window.client.room.remoteParticipants.get(identity)?.getTrackPublication('camera');
+          return camera?.track?.streamState;
+        }, ada.identity);
+      await bandwidth(20_000);
+      await until(async () => (await streamState()) === 'paused', 'the picture to be paused', PATIENT);
+      await bob.hearsTone(ada, ADA_HZ, PATIENT);
+      await bandwidth(0);
+      await until(async () => (await streamState()) === 'active', 'the picture to go on', PATIENT);
       await assertCall(ada, bob);
     });
   });

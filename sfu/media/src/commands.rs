@@ -8,6 +8,7 @@ use plenum_types::{
 };
 
 use crate::{
+    allocation::Afforded,
     keys::{RoomKey, SubscriptionKey, TrackKey, TransportKey},
     rooms::Room,
     shard::Shard,
@@ -93,6 +94,10 @@ impl Shard {
                 .get(&(room, subscription))
                 .copied()
                 .map(|key| self.remove_subscription(key)),
+            ShardCommand::SetBudget { transport, budget } => self
+                .transports
+                .find(room, transport)
+                .and_then(|key| self.set_budget(now, key, budget)),
             ShardCommand::SetDataPolicy(policy) => {
                 if let Some(known) = self.rooms.get_mut(room.index()) {
                     known.data.set_policy(policy);
@@ -431,6 +436,10 @@ impl Shard {
         let mut subscription =
             Subscription::new(entry.room_handle, id, track, transport, params, target);
         subscription.open = entry.connected;
+        if entry.budget.is_some() {
+            // More comes when it is known to fit.
+            subscription.afforded = Afforded::UpTo(0);
+        }
         subscription.continue_from(
             entry.retired.remove(&ssrc.0),
             rtx_ssrc.and_then(|ssrc| entry.retired.remove(&ssrc.0)),
@@ -528,11 +537,12 @@ impl Shard {
         let Some(track) = self.tracks.get(track_key.index()) else {
             return;
         };
-        let wanted = if subscription.target.paused || track.muted || !subscription.open {
+        let target = subscription.limited_target();
+        let wanted = if target.paused || track.muted || !subscription.open {
             None
         } else {
             // While no layer lives, what was sent before may go on.
-            track.choose(subscription.target).or(subscription.wanted)
+            track.choose(target).or(subscription.wanted)
         };
         let is_news = wanted.is_some() && wanted != subscription.wanted;
         let needs_key_frame = subscription.want(wanted);

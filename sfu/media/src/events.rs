@@ -14,6 +14,7 @@ enum Subject {
     Channel(TransportId, DataChannel),
     Layer(TrackId, u8),
     Started(SubscriptionId),
+    Paused(SubscriptionId),
     Speakers,
     Progress(ParticipantId),
     Quality(TransportId),
@@ -33,6 +34,7 @@ fn subject(event: &ShardEvent) -> Subject {
             Subject::Layer(*track, *spatial)
         }
         ShardEvent::SubscriptionStarted { subscription } => Subject::Started(*subscription),
+        ShardEvent::StreamPaused { subscription, .. } => Subject::Paused(*subscription),
         ShardEvent::Speakers(_) => Subject::Speakers,
         ShardEvent::DataProgress { participant, .. } => Subject::Progress(*participant),
         ShardEvent::LinkQuality { transport, .. } => Subject::Quality(*transport),

@@ -8,6 +8,7 @@ use plenum_types::{
 };
 
 use crate::{
+    allocation::Afforded,
     keys::{RoomKey, SubscriptionKey},
     layer::Layer,
     shard::Shard,
@@ -101,6 +102,7 @@ impl Shard {
             sent: subscription.meter.packets(),
             loss: subscription.loss,
             dropped: subscription.dropped,
+            starved: subscription.afforded == Afforded::Nothing,
             dropping: subscription
                 .dropped_at
                 .is_some_and(|at| now.saturating_since(at) < DROPPING_FOR),

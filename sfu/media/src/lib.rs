@@ -9,7 +9,9 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod allocation;
 mod arrivals;
+mod budget;
 mod clock;
 mod commands;
 mod config;

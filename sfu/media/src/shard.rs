@@ -13,6 +13,7 @@ use slab::Slab;
 
 use crate::{
     ShardConfig, ShardStats, TransmitSink,
+    budget::Allocation,
     events::Events,
     flush::SendBuffer,
     history::HistoryBudget,
@@ -59,6 +60,7 @@ pub(crate) struct Scratch {
     pub(crate) begun: Vec<SubscriptionKey>,
     pub(crate) blocks: Vec<ReportBlock>,
     pub(crate) reports: Vec<SenderInfo>,
+    pub(crate) allocation: Allocation,
 }
 
 impl Shard {

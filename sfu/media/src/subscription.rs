@@ -11,6 +11,7 @@ use plenum_types::{
 };
 
 use crate::{
+    allocation::Afforded,
     history::PacketInfo,
     keys::{TrackKey, TransportKey},
     meter::Meter,
@@ -127,6 +128,10 @@ pub(crate) struct Subscription {
     /// Packets that were dropped before they were sent, and when the last one was.
     pub(crate) dropped: u64,
     pub(crate) dropped_at: Option<Timestamp>,
+    /// What the client's bandwidth takes of it.
+    pub(crate) afforded: Afforded,
+    /// How many times in a row more would have fitted.
+    pub(crate) waited: u8,
 }
 
 impl Subscription {
@@ -186,6 +191,8 @@ impl Subscription {
             meter: Meter::default(),
             dropped: 0,
             dropped_at: None,
+            afforded: Afforded::All,
+            waited: 0,
             params,
         }
     }
@@ -231,6 +238,11 @@ impl Subscription {
             Some(wanted) => layer == wanted || (self.current.is_none() && layer < wanted),
             None => false,
         }
+    }
+
+    /// What is to be sent: what the room wants, as far as the client's bandwidth takes it.
+    pub(crate) fn limited_target(&self) -> LayerTarget {
+        self.afforded.limit(self.target)
     }
 
     /// Waits for a key frame of this layer.

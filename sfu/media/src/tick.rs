@@ -237,6 +237,7 @@ impl Shard {
             entry.next_report = now + REPORT_INTERVAL;
             self.report_reception(now, key);
             self.report_sending(now, key);
+            self.share_budget(now, key);
         }
         self.tell_quality(now, key);
     }

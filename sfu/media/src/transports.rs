@@ -5,7 +5,8 @@ use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use hashbrown::HashMap;
 use plenum_transport::Transport;
 use plenum_types::{
-    DtlsVersion, ParticipantId, Path, RoomHandle, RtpExtension, SrtpProfile, Timestamp, TransportId,
+    Budget, DtlsVersion, ParticipantId, Path, RoomHandle, RtpExtension, SrtpProfile, Timestamp,
+    TransportId,
 };
 use slab::Slab;
 
@@ -92,6 +93,8 @@ pub(crate) struct TransportEntry {
     pub(crate) decisions: Decisions,
     /// Packets that were dropped before they were sent.
     pub(crate) dropped: u64,
+    /// How much may be sent to the client, if somebody knows.
+    pub(crate) budget: Option<Budget>,
 }
 
 impl TransportEntry {
@@ -159,6 +162,7 @@ impl Transports {
             negotiated: None,
             decisions: Decisions::default(),
             dropped: 0,
+            budget: None,
         }));
         self.by_id.insert((room.0, id), key);
         key

@@ -139,6 +139,8 @@ pub struct ConnectionSettings {
     pub auto_subscribe: bool,
     /// The client reports visibility and size of its video elements.
     pub adaptive_stream: bool,
+    /// A picture may pause where the client's bandwidth doesn't take it; otherwise its smallest layer comes all the same.
+    pub allow_pause: bool,
     /// Data tracks are subscribed without asking too.
     pub auto_subscribe_data_track: bool,
 }
@@ -148,6 +150,7 @@ impl Default for ConnectionSettings {
         Self {
             auto_subscribe: true,
             adaptive_stream: false,
+            allow_pause: true,
             auto_subscribe_data_track: false,
         }
     }

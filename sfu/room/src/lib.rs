@@ -19,6 +19,7 @@ pub mod room;
 pub mod snapshot;
 
 mod backup;
+mod bandwidth;
 mod calls;
 mod candidates;
 mod client;

@@ -22,6 +22,10 @@ impl Room {
             ShardEvent::SubscriptionStarted { subscription } => {
                 self.subscription_started(subscription);
             }
+            ShardEvent::StreamPaused {
+                subscription,
+                paused,
+            } => self.stream_paused(subscription, paused),
             ShardEvent::Speakers(levels) => self.speakers_changed(&levels),
             ShardEvent::DataProgress {
                 participant,

@@ -1,8 +1,7 @@
 //! Faults that clients ask for to test themselves (protocol.md 9.5). Each hits only who asks.
 
 use livekit_protocol::{
-    self as proto, DisconnectReason, leave_request::Action, request_response::Reason,
-    simulate_scenario::Scenario,
+    self as proto, DisconnectReason, leave_request::Action, simulate_scenario::Scenario,
 };
 use plenum_types::ParticipantId;
 
@@ -34,15 +33,8 @@ impl Room {
             Some(Scenario::SwitchCandidateProtocol(protocol)) => {
                 self.switch_candidate_protocol(id, protocol);
             }
-            // 0 asks for the end of it.
-            Some(Scenario::SubscriberBandwidth(bits_per_second)) if bits_per_second > 0 => {
-                self.refuse_request(
-                    id,
-                    0,
-                    Reason::UnsupportedType,
-                    "this server does not estimate the bandwidth of subscribers, so it simulates none",
-                    None,
-                );
+            Some(Scenario::SubscriberBandwidth(bits_per_second)) => {
+                self.simulate_bandwidth(id, bits_per_second);
             }
             _ => {}
         }

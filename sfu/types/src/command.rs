@@ -95,6 +95,13 @@ pub enum ShardCommand {
         /// What is wanted from now on.
         target: LayerTarget,
     },
+    /// How much may be sent to a client, so that what doesn't fit is not begun. Sound always goes.
+    SetBudget {
+        /// On which Transport it receives.
+        transport: TransportId,
+        /// `None`: as much as there is.
+        budget: Option<Budget>,
+    },
     /// The section of a subscription was negotiated anew.
     UpdateSubscription {
         /// Which one.
@@ -283,6 +290,15 @@ pub struct SenderParams {
     pub nack: bool,
     /// Header extension ids of the section.
     pub extensions: ExtensionIds,
+}
+
+/// How much may be sent to a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Bits a second of media.
+    pub bits: u64,
+    /// A video of which not even the smallest layer fits pauses; otherwise that layer is sent all the same.
+    pub may_pause: bool,
 }
 
 /// The layers a subscriber wants: the highest live one at or below is sent, else the lowest live.

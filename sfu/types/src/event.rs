@@ -55,6 +55,13 @@ pub enum ShardEvent {
         /// Which one.
         subscription: SubscriptionId,
     },
+    /// A video pauses, since not even its smallest layer fits into what may be sent to the client, or goes on (coalesced).
+    StreamPaused {
+        /// Which one.
+        subscription: SubscriptionId,
+        /// Or goes on.
+        paused: bool,
+    },
     /// Speakers whose level or activity changed since the last event.
     Speakers(Vec<SpeakerLevel>),
     /// Last in-order sequence of reliable data that a participant has sent (coalesced).

@@ -16,7 +16,7 @@ pub mod time;
 pub mod view;
 
 pub use command::{
-    EncodingParams, LayerTarget, ReceiverCodec, ReceiverParams, RemoteParams, RoomToShard,
+    Budget, EncodingParams, LayerTarget, ReceiverCodec, ReceiverParams, RemoteParams, RoomToShard,
     SctpParams, SenderParams, ShardCommand, Sink, TransportParams,
 };
 pub use data::{

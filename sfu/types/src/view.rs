@@ -117,6 +117,8 @@ pub struct SubscriptionView {
     pub dropped: u64,
     /// Some of them a moment ago: more is to be sent than the way to the client takes.
     pub dropping: bool,
+    /// Not even its smallest layer fits into what may be sent to the client.
+    pub starved: bool,
 }
 
 /// How much flows.
@@ -174,6 +176,8 @@ pub enum DecisionKind {
     Paused,
     /// Something is to be sent again.
     Resumed,
+    /// What may be sent to the client takes this layer at most; 255 is all, `None` is nothing.
+    Affords(Option<u8>),
     /// This layer should be sent, by what is live.
     Chose(u8),
     /// This layer is sent from a key frame on.

@@ -34,7 +34,7 @@ export const STALLS: Record<Stall, { title: string; subscriber: string; publishe
   },
   bandwidth: {
     title: 'Too narrow',
-    subscriber: 'More is to be sent than the way to this client takes: its queue drops packets. Ask for a smaller layer.',
+    subscriber: 'More is to be sent than the way to this client takes: its queue drops packets, or the picture pauses. Ask for a smaller layer.',
     publisher: 'The publisher’s way is too narrow.',
   },
   awaiting_key_frame: {
@@ -129,6 +129,10 @@ export function decisionText(what: DecisionKind): { text: string; tone: Tone } {
       return { text: `Connection over: ${String(detail)}`, tone: 'bad' };
     case 'targeted':
       return { text: `The subscriber wants ${layer(of('spatial'))}`, tone: 'plain' };
+    case 'affords':
+      return detail === null
+        ? { text: 'Paused: its smallest layer does not fit into what may be sent', tone: 'bad' }
+        : { text: `What may be sent takes ${layer(detail)}`, tone: 'plain' };
     case 'chose':
       return { text: `Chose ${layer(detail)}, the best that is live`, tone: 'plain' };
     case 'began':

@@ -234,7 +234,7 @@ impl Room {
             ),
             open: shown.is_some_and(|shown| shown.open),
             sending: shown.is_some_and(|shown| shown.current.is_some()),
-            dropping: shown.is_some_and(|shown| shown.dropping),
+            dropping: shown.is_some_and(|shown| shown.dropping || shown.starved),
         };
         let stall = why(facts);
         SubscriptionReport {

@@ -18,7 +18,7 @@ pub enum Stall {
     Dynacast,
     /// No packets come from the publisher, or the way to the subscriber is not open yet.
     NoPackets,
-    /// More is to be sent to the subscriber than its way takes: its queue drops packets.
+    /// More is to be sent to the subscriber than its way takes: its queue drops packets, or the video pauses.
     Bandwidth,
     /// Packets come, and the subscriber waits for one that a picture can begin with.
     AwaitingKeyFrame,
@@ -44,7 +44,7 @@ pub(crate) struct Facts {
     pub(crate) open: bool,
     /// A layer is being sent.
     pub(crate) sending: bool,
-    /// Packets to the subscriber were dropped a moment ago.
+    /// Packets to the subscriber were dropped a moment ago, or none are sent since they would not fit.
     pub(crate) dropping: bool,
 }
 

@@ -86,6 +86,7 @@ impl World {
                     loss: 0.0,
                     dropped: 0,
                     dropping: false,
+                    starved: false,
                 }),
                 _ => {}
             }

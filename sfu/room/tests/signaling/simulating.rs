@@ -1,9 +1,11 @@
 //! Faults that a client asks for (protocol.md 9.5). Others see what they would see of a real one.
 
 use livekit_protocol::{
-    self as proto, leave_request::Action, request_response::Reason,
-    signal_request::Message as Request, signal_response::Message, simulate_scenario::Scenario,
+    self as proto, StreamState, leave_request::Action, signal_request::Message as Request,
+    signal_response::Message, simulate_scenario::Scenario,
 };
+use plenum_room::SessionMode;
+use plenum_types::{Budget, ShardCommand, ShardEvent};
 
 use crate::world::*;
 
@@ -67,23 +69,74 @@ fn a_full_reconnect_is_asked_for_and_its_client_comes_back_unseen() {
 
 /// covers: simulate.subscriber_bandwidth
 #[test]
-fn a_bandwidth_that_is_not_estimated_can_not_be_simulated() {
+fn a_simulated_bandwidth_bounds_what_is_sent_to_who_asks() {
+    for (mode, allows) in [(SessionMode::Single, true), (SessionMode::Dual, false)] {
+        let mut world = World::default();
+        let ada = world.join_as("ada", |join| {
+            join.mode = mode;
+            join.settings.allow_pause = allows;
+        });
+        for (asked, budget) in [
+            (
+                100_000,
+                Some(Budget {
+                    bits: 100_000,
+                    may_pause: allows,
+                }),
+            ),
+            (0, None),
+            (i64::MIN, None),
+        ] {
+            world.forget_all();
+            world.say(&ada, simulate(Scenario::SubscriberBandwidth(asked)));
+            let set: Vec<_> = world
+                .commands
+                .iter()
+                .filter_map(|command| match command {
+                    ShardCommand::SetBudget { budget, .. } => Some(*budget),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(set, [budget]);
+        }
+    }
+}
+
+/// covers: out.stream_state_update
+#[test]
+fn who_watches_is_told_that_a_picture_pauses_for_bandwidth() {
     let mut world = World::default();
     let ada = world.join("ada");
-    for (bits_per_second, answered) in [(100_000, true), (0, false)] {
+    let (_, camera) = world.publish(&ada);
+    world.forget_all();
+    let bob = world.join("bob");
+    let subscription = world
+        .commands
+        .iter()
+        .filter_map(|command| match command {
+            ShardCommand::AddSubscription { subscription, .. } => Some(*subscription),
+            _ => None,
+        })
+        .next_back()
+        .unwrap();
+    for (paused, state) in [(true, StreamState::Paused), (false, StreamState::Active)] {
         world.forget_all();
-        world.say(
-            &ada,
-            simulate(Scenario::SubscriberBandwidth(bits_per_second)),
-        );
-        let refused = world.seen(&ada).iter().any(|message| {
-            matches!(
-                message,
-                Message::RequestResponse(response)
-                    if response.reason == Reason::UnsupportedType as i32
-                        && response.message.contains("bandwidth")
-            )
+        world.shard(ShardEvent::StreamPaused {
+            subscription,
+            paused,
         });
-        assert_eq!(refused, answered);
+        let told: Vec<_> = world
+            .seen(&bob)
+            .into_iter()
+            .filter_map(|message| match message {
+                Message::StreamStateUpdate(update) => Some(update.stream_states),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].track_sid, camera);
+        assert_eq!(told[0].state, state as i32);
+        assert!(world.seen(&ada).is_empty());
     }
 }

@@ -388,6 +388,9 @@ pub(super) fn join_of(
         settings: ConnectionSettings {
             auto_subscribe: settings.auto_subscribe,
             adaptive_stream: settings.adaptive_stream,
+            allow_pause: settings
+                .subscriber_allow_pause
+                .unwrap_or(ConnectionSettings::default().allow_pause),
             auto_subscribe_data_track: settings.auto_subscribe_data_track.unwrap_or(false),
         },
         mode: match context.version {
