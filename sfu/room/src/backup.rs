@@ -1,19 +1,14 @@
 //! A track's second codec (protocol.md 5.1): published when somebody can't decode the first, each subscriber gets the one
 //! that it can.
 
-use livekit_protocol::{
-    self as proto, request_response::Reason, request_response::Request, signal_response::Message,
-};
+use livekit_protocol::{self as proto, request_response::Reason, request_response::Request};
 use plenum_negotiation::Receiver;
 use plenum_types::{
     Codec, MediaKind, Mid, ParticipantId, SenderParams, ShardCommand, SubscriptionId, TrackId,
 };
 
 use crate::{
-    Room,
-    publish::{PendingTrack, Track},
-    subscribe::SubscriptionState,
-    track_info,
+    Room, matching::PendingTrack, publish::Track, subscribe::SubscriptionState, track_info,
 };
 
 /// A track in its second codec: a section of its own, and for the Shard a track of its own.
@@ -88,16 +83,7 @@ impl Room {
         }
         let told = published.info.clone();
         let pending = PendingTrack::for_backup(&request, track, self.now);
-        if let Some(participant) = self.participants.get_mut(&id) {
-            participant.pending.push(pending);
-        }
-        self.send(
-            id,
-            Message::TrackPublished(proto::TrackPublishedResponse {
-                cid: request.cid,
-                track: Some(told),
-            }),
-        );
+        self.announce(id, request.cid, pending, told);
         self.match_by_cid(id);
     }
 

@@ -29,6 +29,7 @@ mod data_tracks;
 mod dynacast;
 mod join;
 mod leave;
+mod matching;
 mod metadata;
 mod negotiate;
 mod pace;

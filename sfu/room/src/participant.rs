@@ -13,9 +13,9 @@ use crate::{
     ConnectionId, ConnectionSettings, Grants, Place,
     data_blobs::DataBlobs,
     data_tracks::DataSide,
+    matching::{PendingTrack, UnmatchedReceiver},
     pace::Pace,
     permissions::SubscriptionPolicy,
-    publish::{PendingTrack, UnmatchedReceiver},
     settings::TrackSettings,
     snapshot::ParticipantOverrides,
 };

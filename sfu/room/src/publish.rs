@@ -1,4 +1,4 @@
-//! Publishing: a request by message and a section by description, in either order, make a track.
+//! Publishing: a request and its section make a track.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,14 +9,13 @@ use livekit_protocol::{
 };
 use plenum_negotiation::{AudioPolicy, Receiver};
 use plenum_types::{
-    Codec, MediaKind, Mid, ParticipantId, ShardCommand, SubscriptionId, Timestamp, TrackId,
-    TrackSid,
+    Codec, MediaKind, ParticipantId, ShardCommand, SubscriptionId, TrackId, TrackSid,
 };
 use prost::Message as _;
 
 use crate::{
-    Place, Room, RoomOutput, backup::Backup, dynacast::Dynacast, sids, timers::TimerKind,
-    track_info,
+    Place, Room, RoomOutput, backup::Backup, dynacast::Dynacast, matching::PendingTrack, sids,
+    timers::TimerKind, track_info,
 };
 
 /// Bytes of one AddTrackRequest: three layers, names and ids take a few hundred. Fifty tracks of this size go into each
@@ -24,62 +23,6 @@ use crate::{
 const MAX_REQUEST_BYTES: usize = 4 * 1024;
 /// A request that got no section in this time gives its place to another when places are short.
 const PENDING_KEPT: Duration = Duration::from_secs(60);
-/// How long a section whose track id is in no request waits for that request (clients send both at once) before it goes to
-/// the oldest request of its kind.
-const MATCH_BY_KIND_AFTER: Duration = Duration::from_millis(300);
-
-/// A request that waits for its section. Its `TrackInfo` has been announced to the client.
-#[derive(Debug)]
-pub(crate) struct PendingTrack {
-    pub(crate) cids: Vec<String>,
-    pub(crate) kind: MediaKind,
-    pub(crate) info: proto::TrackInfo,
-    /// It is the second codec of this track.
-    backup_of: Option<TrackId>,
-    since: Timestamp,
-    /// Its place on the member; a second codec takes none.
-    place: Option<Place>,
-}
-
-impl PendingTrack {
-    /// A request for the second codec of a track. Its sid stays the track's alone, which messages about the track mean.
-    pub(crate) fn for_backup(
-        request: &proto::AddTrackRequest,
-        track: TrackId,
-        since: Timestamp,
-    ) -> Self {
-        let version = proto::TimedVersion::default();
-        let none = TrackSid::from("");
-        Self {
-            cids: cids(request),
-            kind: MediaKind::Video,
-            info: track_info::from_request(request, MediaKind::Video, &none, version),
-            backup_of: Some(track),
-            since,
-            place: None,
-        }
-    }
-}
-
-/// What the track of a request may be called in a description.
-fn cids(request: &proto::AddTrackRequest) -> Vec<String> {
-    let mut cids = vec![request.cid.clone()];
-    cids.extend(
-        request
-            .simulcast_codecs
-            .iter()
-            .map(|codec| codec.cid.clone())
-            .filter(|cid| !cid.is_empty() && *cid != request.cid),
-    );
-    cids
-}
-
-/// A section that waits for its request.
-#[derive(Debug)]
-pub(crate) struct UnmatchedReceiver {
-    receiver: Receiver,
-    since: Timestamp,
-}
 
 /// A published track.
 #[derive(Debug)]
@@ -90,8 +33,8 @@ pub(crate) struct Track {
     pub(crate) codec: Codec,
     pub(crate) info: proto::TrackInfo,
     /// Client's names for it.
-    cids: Vec<String>,
-    receiver: Receiver,
+    pub(crate) cids: Vec<String>,
+    pub(crate) receiver: Receiver,
     pub(crate) subscribers: BTreeMap<ParticipantId, SubscriptionId>,
     pub(crate) told_subscribed: bool,
     pub(crate) dynacast: Dynacast,
@@ -167,24 +110,8 @@ impl Room {
         let sid = sids::track_sid(&mut self.rng, kind, source);
         let version = self.track_version();
         let info = track_info::from_request(&request, kind, &sid, version);
-        let pending = PendingTrack {
-            cids: cids(&request),
-            kind,
-            info: info.clone(),
-            backup_of: None,
-            since: self.now,
-            place: Some(place),
-        };
-        if let Some(participant) = self.participants.get_mut(&id) {
-            participant.pending.push(pending);
-        }
-        self.send(
-            id,
-            Message::TrackPublished(proto::TrackPublishedResponse {
-                cid: request.cid,
-                track: Some(info),
-            }),
-        );
+        let pending = PendingTrack::new(&request, kind, info.clone(), self.now, place);
+        self.announce(id, request.cid, pending, info);
         if must_mute {
             self.send(
                 id,
@@ -280,190 +207,8 @@ impl Room {
         })
     }
 
-    /// The client's description has new sections on which it sends.
-    pub(crate) fn sections_added(&mut self, id: ParticipantId, receivers: Vec<Receiver>) {
-        let now = self.now;
-        let Some(participant) = self.participants.get_mut(&id) else {
-            return;
-        };
-        participant
-            .unmatched
-            .extend(receivers.into_iter().map(|receiver| UnmatchedReceiver {
-                receiver,
-                since: now,
-            }));
-        self.republish(id);
-        self.match_by_cid(id);
-    }
-
-    /// Sections whose parameters changed.
-    pub(crate) fn sections_changed(&mut self, id: ParticipantId, receivers: Vec<Receiver>) {
-        for receiver in receivers {
-            if self.backup_changed(id, &receiver) {
-                continue;
-            }
-            let Some(participant) = self.participants.get_mut(&id) else {
-                return;
-            };
-            let shard = participant.shard;
-            if let Some(&track) = participant.tracks.get(&receiver.params.mid) {
-                let params = receiver.params.clone();
-                if let Some(published) = self.tracks.get_mut(&track) {
-                    published.receiver = receiver;
-                }
-                self.command(
-                    shard,
-                    ShardCommand::UpdateTrack {
-                        track,
-                        receiver: params,
-                    },
-                );
-            } else if let Some(unmatched) = participant
-                .unmatched
-                .iter_mut()
-                .find(|unmatched| unmatched.receiver.params.mid == receiver.params.mid)
-            {
-                unmatched.receiver = receiver;
-            }
-        }
-    }
-
-    /// Sections on which the client no longer sends: their tracks are unpublished.
-    pub(crate) fn sections_removed(&mut self, id: ParticipantId, mids: &[Mid]) {
-        let Some(participant) = self.participants.get_mut(&id) else {
-            return;
-        };
-        participant
-            .unmatched
-            .retain(|unmatched| !mids.contains(&unmatched.receiver.params.mid));
-        let tracks: Vec<_> = mids
-            .iter()
-            .filter_map(|mid| participant.tracks.get(mid).copied())
-            .collect();
-        let backups: Vec<_> = mids
-            .iter()
-            .filter_map(|mid| participant.backups.get(mid).copied())
-            .collect();
-        for track in backups {
-            self.drop_backup(track);
-        }
-        self.unpublish(id, &tracks);
-    }
-
-    /// A client that stops and starts a track between two offers leaves its section as it is: the old track ends and the
-    /// section waits for the new request.
-    fn republish(&mut self, id: ParticipantId) {
-        let Some(participant) = self.participants.get(&id) else {
-            return;
-        };
-        let replaced: Vec<_> = participant
-            .tracks
-            .values()
-            .copied()
-            .filter(|track| {
-                self.tracks.get(track).is_some_and(|published| {
-                    participant
-                        .pending
-                        .iter()
-                        .any(|pending| pending.cids.first() == published.cids.first())
-                })
-            })
-            .collect();
-        let now = self.now;
-        for track in &replaced {
-            if let Some(receiver) = self.tracks.get(track).map(|t| t.receiver.clone())
-                && let Some(participant) = self.participants.get_mut(&id)
-            {
-                participant.unmatched.push(UnmatchedReceiver {
-                    receiver,
-                    since: now,
-                });
-            }
-        }
-        self.unpublish(id, &replaced);
-    }
-
-    /// Rules 1 and 2 of protocol.md 5.2; what they leave waits for rule 3.
-    pub(crate) fn match_by_cid(&mut self, id: ParticipantId) {
-        loop {
-            let Some(participant) = self.participants.get_mut(&id) else {
-                return;
-            };
-            let found = participant
-                .unmatched
-                .iter()
-                .enumerate()
-                .find_map(|(index, unmatched)| {
-                    let cid = unmatched.receiver.cid.as_ref()?;
-                    let pending = participant.pending.iter().position(|pending| {
-                        pending.kind == unmatched.receiver.params.kind && pending.cids.contains(cid)
-                    })?;
-                    Some((index, pending))
-                });
-            let Some((unmatched, pending)) = found else {
-                break;
-            };
-            let receiver = participant.unmatched.remove(unmatched).receiver;
-            let pending = participant.pending.remove(pending);
-            self.publish(id, pending, receiver);
-        }
-        self.schedule_match_by_kind(id);
-    }
-
-    fn schedule_match_by_kind(&mut self, id: ParticipantId) {
-        let Some(participant) = self.participants.get(&id) else {
-            return;
-        };
-        let candidate = participant.unmatched.iter().find(|unmatched| {
-            participant
-                .pending
-                .iter()
-                .any(|pending| pending.kind == unmatched.receiver.params.kind)
-        });
-        let Some(candidate) = candidate else {
-            self.timers.clear(TimerKind::Match(id));
-            return;
-        };
-        // Firefox writes track ids of its own, and a section may have none: nothing better will come.
-        let hopeless = candidate.receiver.cid.is_none()
-            || participant.client.browser.eq_ignore_ascii_case("firefox");
-        if hopeless {
-            self.match_by_kind(id);
-        } else {
-            let at = candidate.since + MATCH_BY_KIND_AFTER;
-            self.timers.set(TimerKind::Match(id), at);
-        }
-    }
-
-    /// Rule 3: the oldest request of the same kind.
-    pub(crate) fn match_by_kind(&mut self, id: ParticipantId) {
-        self.timers.clear(TimerKind::Match(id));
-        loop {
-            let Some(participant) = self.participants.get_mut(&id) else {
-                return;
-            };
-            let found = participant
-                .unmatched
-                .iter()
-                .enumerate()
-                .find_map(|(index, unmatched)| {
-                    let pending = participant
-                        .pending
-                        .iter()
-                        .position(|pending| pending.kind == unmatched.receiver.params.kind)?;
-                    Some((index, pending))
-                });
-            let Some((unmatched, pending)) = found else {
-                return;
-            };
-            let receiver = participant.unmatched.remove(unmatched).receiver;
-            let pending = participant.pending.remove(pending);
-            self.publish(id, pending, receiver);
-        }
-    }
-
     /// Request and section are there.
-    fn publish(&mut self, id: ParticipantId, pending: PendingTrack, receiver: Receiver) {
+    pub(crate) fn publish(&mut self, id: ParticipantId, pending: PendingTrack, receiver: Receiver) {
         if let Some(track) = pending.backup_of {
             return self.attach_backup(id, track, &pending.info, receiver);
         }
