@@ -331,12 +331,17 @@ impl Room {
         let Some(published) = self.take_track(track) else {
             return;
         };
-        if let Some(shard) = self.participants.get(&published.publisher).map(|p| p.shard) {
+        let Some(participant) = self.participants.get_mut(&published.publisher) else {
+            return;
+        };
+        participant.backups.retain(|_, of| *of != track);
+        let shard = participant.shard;
+        for track in published.sources(track) {
             self.command(shard, ShardCommand::RemoveTrack { track });
         }
     }
 
-    /// Takes a track out of the room; its Shard keeps it.
+    /// Takes a track out of the room with its second codec; its Shard keeps both.
     pub(crate) fn take_track(&mut self, track: TrackId) -> Option<Track> {
         let published = self.tracks.get(&track)?;
         let publisher = published.publisher;
@@ -344,7 +349,6 @@ impl Room {
         for subscription in subscriptions {
             self.drop_subscription(subscription);
         }
-        self.drop_backup(track);
         let published = self.tracks.remove(&track)?;
         self.track_by_sid.remove(&published.sid);
         self.timers.clear(TimerKind::Demand(track));

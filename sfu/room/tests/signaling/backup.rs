@@ -1,11 +1,14 @@
 //! A second codec for who can't decode the first (protocol.md 5.1).
 
-use crate::world::*;
+use crate::{
+    moving::{ask, other_config, traveller},
+    world::*,
+};
 use livekit_protocol::{
     self as proto, request_response::Reason, signal_request::Message as Request,
     signal_response::Message,
 };
-use plenum_room::RoomConfig;
+use plenum_room::{RoomConfig, RoomInput};
 use plenum_types::{Codec, MediaPolicy, ShardCommand, TrackId};
 
 const SECOND_CID: &str = "11111111-2222-4333-8444-555555555555";
@@ -54,6 +57,16 @@ fn publish_twice() -> String {
         .replace(CAMERA_CID, SECOND_CID);
     let offer = PUBLISH.replace("BUNDLE 0", &format!("BUNDLE {SECOND_MID} 0"));
     format!("{}\nm={}\n", offer.trim_end(), camera.trim_end())
+}
+
+/// The same when one of the two has ended.
+fn stopped(mid: &str) -> String {
+    let sdp = publish_twice();
+    let (before, after) = sdp.split_once(&format!("a=mid:{mid}")).unwrap();
+    format!(
+        "{before}a=mid:{mid}{}",
+        after.replacen("a=sendonly", "a=inactive", 1)
+    )
 }
 
 fn without_vp9() -> String {
@@ -196,14 +209,6 @@ fn the_second_codec_may_go_and_goes_with_its_track() {
             .count()
     };
     world.forget_all();
-    let stopped = |mid: &str| {
-        let sdp = publish_twice();
-        let (before, after) = sdp.split_once(&format!("a=mid:{mid}")).unwrap();
-        format!(
-            "{before}a=mid:{mid}{}",
-            after.replacen("a=sendonly", "a=inactive", 1)
-        )
-    };
     world.say(&alice, Request::Offer(offer(4, &stopped(SECOND_MID))));
     assert_eq!(removed(&world), 1);
     // It can come again, for who still waits.
@@ -213,6 +218,42 @@ fn the_second_codec_may_go_and_goes_with_its_track() {
     world.forget_all();
     world.say(&alice, Request::Offer(offer(6, &stopped("8"))));
     assert_eq!(removed(&world), 2);
+}
+
+#[test]
+fn the_second_codec_goes_along_to_another_room() {
+    let (mut lobby, alice, _, sid) = call();
+    lobby.say(&alice, Request::AddTrack(backup(&sid, "vp8")));
+    lobby.say(&alice, Request::Offer(offer(3, &publish_twice())));
+    let second = *lobby.added_tracks().last().unwrap();
+    let mut hall = World::with(RoomConfig {
+        media: MediaPolicy::default(),
+        ..other_config()
+    });
+    // Connections are unique on a member.
+    for _ in 0..10 {
+        hall.join_input("nobody");
+    }
+    let dave = hall.join_as("dave", |join| {
+        join.publisher_offer = Some(offer(1, &without_vp9()));
+    });
+    ask(&mut lobby, "alice", true).unwrap();
+    assert!(
+        !lobby
+            .commands
+            .iter()
+            .any(|command| matches!(command, ShardCommand::RemoveTrack { .. }))
+    );
+    let arrival = RoomInput::Arrive(traveller(&mut lobby).unwrap());
+    hall.input(arrival);
+    hall.say(&dave, Request::Offer(offer(2, &without_vp9())));
+    assert_eq!(forwarded(&hall), [(second, Codec::Vp8)]);
+    // There it ends with its section, as anywhere.
+    hall.say(&alice, Request::Offer(offer(4, &stopped(SECOND_MID))));
+    assert!(
+        hall.commands
+            .contains(&ShardCommand::RemoveTrack { track: second })
+    );
 }
 
 #[test]

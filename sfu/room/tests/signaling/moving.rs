@@ -11,7 +11,7 @@ use plenum_types::{ParticipantIdentity, RoomHandle, ShardCommand};
 
 use crate::world::{Client, JOIN, World, config, leaves, offer, updates};
 
-fn other_config() -> RoomConfig {
+pub(crate) fn other_config() -> RoomConfig {
     RoomConfig {
         name: "hall".into(),
         sid: "RM_hall".into(),
@@ -20,7 +20,11 @@ fn other_config() -> RoomConfig {
     }
 }
 
-fn ask(world: &mut World, identity: &str, together: bool) -> Result<ApiResponse, ApiError> {
+pub(crate) fn ask(
+    world: &mut World,
+    identity: &str,
+    together: bool,
+) -> Result<ApiResponse, ApiError> {
     world.api(ApiRequest::MoveParticipant {
         identity: ParticipantIdentity::from(identity),
         destination: "hall".into(),
@@ -28,7 +32,7 @@ fn ask(world: &mut World, identity: &str, together: bool) -> Result<ApiResponse,
     })
 }
 
-fn traveller(world: &mut World) -> Option<Box<Traveller>> {
+pub(crate) fn traveller(world: &mut World) -> Option<Box<Traveller>> {
     let place = world
         .others
         .iter()
