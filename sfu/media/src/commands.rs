@@ -12,7 +12,7 @@ use crate::{
     keys::{RoomKey, SubscriptionKey, TrackKey, TransportKey},
     rooms::Room,
     shard::Shard,
-    subscription::Subscription,
+    subscription::{Retired, Subscription},
     track::Track,
     transports::{ExtensionTable, Incoming, MAX_RETIRED},
 };
@@ -467,7 +467,9 @@ impl Shard {
                 return None;
             }
             if let Some(before) = before {
-                entry.retired.insert(before.0, known.rtx_next);
+                entry
+                    .retired
+                    .insert(before.0, Retired::repair(known.rtx_next));
             }
             known.restart_rtx(after.and_then(|after| entry.retired.remove(&after.0)));
         }
@@ -484,9 +486,10 @@ impl Shard {
             entry.outgoing.remove(&subscription.params.ssrc.0);
             entry
                 .retired
-                .insert(subscription.params.ssrc.0, subscription.next_out());
+                .insert(subscription.params.ssrc.0, subscription.retire());
             if let Some(ssrc) = subscription.params.rtx_ssrc {
-                entry.retired.insert(ssrc.0, subscription.rtx_next);
+                let retired = Retired::repair(subscription.rtx_next);
+                entry.retired.insert(ssrc.0, retired);
             }
             entry.egress.forget(key);
             let room = entry.room;

@@ -77,6 +77,34 @@ pub(crate) struct Alignment {
     pub(crate) new_less_old: Option<u32>,
 }
 
+/// Where the numbers of an SSRC go on when its subscription is gone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retired {
+    /// Under one key no number may come twice.
+    pub(crate) next_out: u64,
+    /// What was sent last.
+    last: Option<Last>,
+}
+
+/// Numbers of what was sent last, and when it was. Clients drop what is older, whatever codec it is in.
+#[derive(Debug, Clone, Copy)]
+struct Last {
+    sent: Timestamp,
+    timestamp: u32,
+    picture: u16,
+    tl0: u8,
+}
+
+impl Retired {
+    /// Of retransmissions, which have no other numbers of their own.
+    pub(crate) const fn repair(next_out: u64) -> Self {
+        Self {
+            next_out,
+            last: None,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Subscription {
@@ -198,18 +226,38 @@ impl Subscription {
     }
 
     /// Continues the numbers of a subscription that had the same SSRCs.
-    pub(crate) fn continue_from(&mut self, out: Option<u64>, rtx: Option<u64>) {
+    pub(crate) fn continue_from(&mut self, out: Option<Retired>, rtx: Option<Retired>) {
         if let Some(out) = out {
-            self.next_out = out;
+            self.next_out = out.next_out;
+            if let Some(last) = out.last {
+                self.begun = true;
+                self.last_sent = last.sent;
+                self.last_timestamp = last.timestamp;
+                self.last_picture = last.picture;
+                self.last_tl0 = last.tl0;
+            }
         }
         if let Some(rtx) = rtx {
-            self.rtx_next = rtx;
+            self.rtx_next = rtx.next_out;
+        }
+    }
+
+    /// Where another subscription with its SSRC would go on.
+    pub(crate) fn retire(&self) -> Retired {
+        Retired {
+            next_out: self.next_out,
+            last: self.begun.then_some(Last {
+                sent: self.last_sent,
+                timestamp: self.last_timestamp,
+                picture: self.last_picture,
+                tl0: self.last_tl0,
+            }),
         }
     }
 
     /// Retransmissions have another SSRC: `next` is where its numbers go on, if it was used before.
-    pub(crate) fn restart_rtx(&mut self, next: Option<u64>) {
-        self.rtx_next = next.unwrap_or(FIRST_OUT);
+    pub(crate) fn restart_rtx(&mut self, next: Option<Retired>) {
+        self.rtx_next = next.map_or(FIRST_OUT, |next| next.next_out);
     }
 
     /// The section was negotiated anew; the SSRC stays.
@@ -370,10 +418,13 @@ impl Subscription {
     }
 
     fn push_segment(&mut self, segment: Segment) {
-        if self.older.len() == MAX_OLDER {
-            self.older.pop_front();
+        // Before the first one there is nothing to find.
+        if self.newest.layer != NO_LAYER || !self.older.is_empty() {
+            if self.older.len() == MAX_OLDER {
+                self.older.pop_front();
+            }
+            self.older.push_back(self.newest);
         }
-        self.older.push_back(self.newest);
         self.newest = segment;
         self.dropped_packets = 0;
         self.dropped_pictures = 0;

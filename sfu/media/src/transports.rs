@@ -16,6 +16,7 @@ use crate::{
     egress::Egress,
     keys::{RoomKey, SubscriptionKey, TrackKey, TransportKey},
     quality::LinkMeter,
+    subscription::Retired,
 };
 
 /// SSRCs that a client may use for each track that it may have: 3 layers with retransmissions.
@@ -78,8 +79,8 @@ pub(crate) struct TransportEntry {
     pub(crate) subscriptions: Vec<SubscriptionKey>,
     pub(crate) incoming: HashMap<u32, Incoming>,
     pub(crate) outgoing: HashMap<u32, SubscriptionKey>,
-    /// Next numbers of SSRCs whose subscriptions are gone: under one key no number may come twice.
-    pub(crate) retired: HashMap<u32, u64>,
+    /// SSRCs whose subscriptions are gone.
+    pub(crate) retired: HashMap<u32, Retired>,
     pub(crate) extensions: Option<ExtensionTable>,
     pub(crate) paths: Vec<Path>,
     pub(crate) ufrags: Vec<String>,

@@ -10,7 +10,7 @@ mod common;
 
 use common::{Call, DEPENDENCY_ID, OUT_OPUS, OUT_RED, Packet};
 use plenum_rtp::{RtpHeader, Vp9Descriptor};
-use plenum_types::{Codec, LayerTarget, PayloadType, ShardCommand, Ssrc};
+use plenum_types::{Codec, LayerTarget, PayloadType, ShardCommand, Sink, Ssrc};
 
 const IN: PayloadType = PayloadType(98);
 
@@ -20,6 +20,8 @@ struct Stream {
     ssrc: u32,
     payload_type: PayloadType,
     sequence: u64,
+    /// Where its clock began.
+    clock: u32,
 }
 
 impl Stream {
@@ -29,6 +31,7 @@ impl Stream {
             ssrc,
             payload_type: IN,
             sequence: 1_000,
+            clock: 0,
         }
     }
 
@@ -38,7 +41,7 @@ impl Stream {
             marker: true,
             payload_type: self.payload_type,
             sequence: self.sequence as u16,
-            timestamp: (call.now.as_nanos() / 1_000 * 90 / 1_000) as u32,
+            timestamp: ((call.now.as_nanos() / 1_000 * 90 / 1_000) as u32).wrapping_add(self.clock),
             ssrc: Ssrc(self.ssrc),
         };
         call.send_rtp(self.client, self.sequence, header, extensions, payload);
@@ -305,4 +308,39 @@ fn packets_in_a_codec_that_the_subscriber_lacks_are_passed_over() {
     let got = call.take(bob, ssrc);
     assert_no_hole(&got);
     assert_eq!(got.len(), 2);
+}
+
+#[test]
+fn another_codec_under_the_same_ssrc_goes_on_in_numbers_and_time() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let first = call.add_track_in(alice, &[(IN, Codec::Vp9)], 1, 1_000);
+    let second = call.add_track_in(alice, &[(PayloadType(96), Codec::Vp8)], 1, 2_000);
+    let (subscription, ssrc) = call.subscribe(bob, first, Codec::Vp9, LayerTarget::HIGHEST);
+    let mut stream = Stream::new(alice, 1_000);
+    for n in 0..10 {
+        stream.send(&mut call, &[], &vp9(n, n as u8, 0, n == 0));
+    }
+    call.command(ShardCommand::RemoveSubscription { subscription });
+    call.command(ShardCommand::AddSubscription {
+        subscription,
+        track: second,
+        sink: Sink::Transport(call.clients[bob].transport),
+        sender: Call::sender_params(subscription, Codec::Vp8),
+        target: LayerTarget::HIGHEST,
+    });
+    // Clients drop pictures whose timestamps are behind: its clock is hours behind.
+    let mut stream = Stream::new(alice, 2_000);
+    stream.payload_type = PayloadType(96);
+    stream.clock = 0_u32.wrapping_sub(1 << 30);
+    for n in 0..10_u8 {
+        stream.send(&mut call, &[], &[0x90, 0x80, n, u8::from(n > 0), 7]);
+    }
+    let got = call.take(bob, ssrc);
+    assert_no_hole(&got);
+    assert_eq!(got.len(), 20);
+    for (before, after) in got.iter().zip(got.iter().skip(1)) {
+        let step = after.timestamp.wrapping_sub(before.timestamp);
+        assert!((1..9_000).contains(&step), "timestamp step {step}");
+    }
 }
