@@ -407,6 +407,14 @@ impl Answerer {
         Ok(())
     }
 
+    /// Says anew what a bound track may be sent in, best first; it counts from the next answer on. Returns whether the client
+    /// must be made to offer.
+    pub fn set_codecs(&mut self, subscription: SubscriptionId, codecs: &[Codec]) -> bool {
+        let changed = self.outgoing.set_codecs(subscription, codecs);
+        self.dirty |= changed;
+        changed
+    }
+
     /// Stops sending a track. Its section is inactive in the next answer and free for another track after that. Returns
     /// whether the client must be made to offer (the track was in an answer).
     pub fn unbind(&mut self, subscription: SubscriptionId) -> bool {

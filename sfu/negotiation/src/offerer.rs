@@ -104,6 +104,14 @@ impl Offerer {
         Ok(())
     }
 
+    /// Says anew what a bound track may be sent in, best first; it counts from the answer to the next offer on. Returns
+    /// whether a new offer is needed.
+    pub fn set_codecs(&mut self, subscription: SubscriptionId, codecs: &[Codec]) -> bool {
+        let changed = self.outgoing.set_codecs(subscription, codecs);
+        self.dirty |= changed;
+        changed
+    }
+
     /// Stops sending a track. Its section is inactive in the next offer, and free for another track after that. Returns
     /// whether a new offer is needed (the track was in one).
     pub fn unbind(&mut self, subscription: SubscriptionId) -> bool {

@@ -1,6 +1,6 @@
 //! Tracks that are bound to a connection.
 
-use plenum_types::{ExtensionIds, Mid, SenderParams, Ssrc, SubscriptionId};
+use plenum_types::{Codec, ExtensionIds, Mid, SenderParams, Ssrc, SubscriptionId};
 
 use crate::{
     NegotiationError, OutgoingTrack, Sending,
@@ -59,6 +59,21 @@ impl OutgoingTracks {
             reported: None,
         });
         Ok(())
+    }
+
+    /// Says anew what a track may be sent in, best first. Returns whether it has a section and is not sent in the best one.
+    pub(crate) fn set_codecs(&mut self, subscription: SubscriptionId, codecs: &[Codec]) -> bool {
+        let Some(known) = self
+            .0
+            .iter_mut()
+            .find(|known| known.track.subscription == subscription)
+        else {
+            return false;
+        };
+        let is_news = known.track.codecs.as_slice() != codecs;
+        known.track.codecs = codecs.iter().copied().collect();
+        let sent = known.reported.as_ref().map(|params| params.codec);
+        is_news && known.section.is_some() && sent.as_ref() != codecs.first()
     }
 
     /// Forgets a track and says which section it leaves.

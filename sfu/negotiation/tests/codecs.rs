@@ -152,6 +152,31 @@ fn a_subscriber_gets_the_first_codec_that_it_has() {
 }
 
 #[test]
+fn a_track_changes_its_codec_in_its_section() {
+    let subscription = plenum_types::SubscriptionId(2);
+    let mut picture = track(2, Codec::Vp9);
+    picture.codecs.push(Codec::Vp8);
+    let mut answerer = Answerer::single(everything());
+    answerer.bind(picture).unwrap();
+    let (_, answer) = exchange(&mut answerer, chromium::JOIN);
+    let before = answer.started[0].params.clone();
+    assert_eq!(before.codec, Codec::Vp9);
+    assert!(answerer.set_codecs(subscription, &[Codec::Vp8, Codec::Vp9]));
+    assert!(answerer.needs_offer());
+    let (_, answer) = exchange(&mut answerer, chromium::JOIN);
+    assert!(answer.started.is_empty());
+    let after = &answer.updated[0].params;
+    assert_eq!(
+        (after.codec, after.payload_type),
+        (Codec::Vp8, PayloadType(96))
+    );
+    assert_eq!((&after.mid, after.ssrc), (&before.mid, before.ssrc));
+    assert!(!answerer.set_codecs(subscription, &[Codec::Vp8, Codec::Vp9]));
+    assert!(!answerer.set_codecs(plenum_types::SubscriptionId(9), &[Codec::Vp8]));
+    assert!(!answerer.needs_offer());
+}
+
+#[test]
 fn codecs_that_are_off_are_not_answered() {
     let mut params = everything();
     params.media.codecs = vec![Codec::H264, Codec::Opus];

@@ -15,9 +15,11 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Backup {
     /// On the Shard.
-    id: TrackId,
+    pub(crate) id: TrackId,
     pub(crate) codec: Codec,
     mid: Mid,
+    /// All who can decode it get it, also those who can decode the first one.
+    pub(crate) replaces_first: bool,
 }
 
 impl Track {
@@ -121,6 +123,7 @@ impl Room {
             id: source,
             codec,
             mid,
+            replaces_first: false,
         });
         let muted = published.info.muted;
         self.command(
@@ -204,7 +207,7 @@ impl Room {
             let shard = participant.shard;
             self.command(shard, ShardCommand::RemoveTrack { track: backup.id });
         }
-        self.demand_changed(track);
+        self.choose_codecs_anew(track);
     }
 
     /// Where a subscription's packets come from in this codec.

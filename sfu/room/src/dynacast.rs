@@ -110,7 +110,7 @@ impl Room {
             let wanted = match &subscription.sender {
                 Some(sender) if track.kind == MediaKind::Video => sender.codec,
                 // Opus is what RED is made of; before it has a section it is taken to decode what everyone does.
-                _ => track.codec,
+                _ => track.main_codec(),
             };
             match votes.iter_mut().find(|(codec, _)| *codec == wanted) {
                 Some((_, most)) => *most = (*most).max(vote),

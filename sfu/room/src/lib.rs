@@ -37,6 +37,7 @@ mod participant;
 mod permissions;
 mod publish;
 mod quality;
+mod regression;
 mod resume;
 mod rpc;
 mod settings;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use livekit_protocol as proto;
 use plenum_negotiation::{Answerer, NegotiationError, Offerer, OutgoingTrack};
 use plenum_types::{
-    Candidate, LinkQuality, Mid, ParticipantId, ParticipantIdentity, ParticipantSid, ShardId,
-    SubscriptionId, Timestamp, TrackId, TrackSid, TransportId,
+    Candidate, Codec, LinkQuality, Mid, ParticipantId, ParticipantIdentity, ParticipantSid,
+    ShardId, SubscriptionId, Timestamp, TrackId, TrackSid, TransportId,
 };
 
 use crate::{
@@ -157,6 +157,18 @@ impl Peer {
                 called: "bind",
                 state: "there is no subscriber connection",
             }),
+        }
+    }
+
+    /// Whether the client's description must be renewed.
+    pub(crate) fn set_codecs(&mut self, subscription: SubscriptionId, codecs: &[Codec]) -> bool {
+        match self {
+            Self::Single(leg) => leg.negotiation.set_codecs(subscription, codecs),
+            Self::Dual {
+                subscriber: Some(leg),
+                ..
+            } => leg.negotiation.set_codecs(subscription, codecs),
+            Self::Dual { .. } => false,
         }
     }
 

@@ -48,11 +48,13 @@ impl Track {
     pub(crate) fn codecs<C: FromIterator<Codec>>(&self) -> C {
         // Who has no redundancy gets what is in it.
         let plain = (self.codec == Codec::Red).then_some(Codec::Opus);
-        [self.codec]
+        let best = self.main_codec();
+        let others = [self.codec]
             .into_iter()
             .chain(plain)
             .chain(self.backup_codec())
-            .collect()
+            .filter(|codec| *codec != best);
+        std::iter::once(best).chain(others).collect()
     }
 
     pub(crate) fn stereo(&self) -> bool {

@@ -54,10 +54,9 @@ impl Room {
             }
             ShardEvent::RpcAcknowledged { rpc } => self.rpc_acknowledged(rpc),
             ShardEvent::RpcAnswered { rpc, answer } => self.rpc_answered(rpc, answer),
-            // Live layers concern the Shard, which picks among them; channels are the client's to open.
-            ShardEvent::LayerLive { .. }
-            | ShardEvent::LayerSilent { .. }
-            | ShardEvent::DataChannelOpen { .. } => {}
+            ShardEvent::LayerLive { track, .. } => self.source_live(track),
+            // Layers concern the Shard, which picks among them; channels are the client's to open.
+            ShardEvent::LayerSilent { .. } | ShardEvent::DataChannelOpen { .. } => {}
         }
     }
 

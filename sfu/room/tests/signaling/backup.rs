@@ -12,9 +12,9 @@ use plenum_room::{RoomConfig, RoomInput};
 use plenum_types::{Codec, MediaPolicy, ShardCommand, TrackId};
 
 const SECOND_CID: &str = "11111111-2222-4333-8444-555555555555";
-const SECOND_MID: &str = "99";
+pub(crate) const SECOND_MID: &str = "99";
 
-fn all_codecs() -> World {
+pub(crate) fn all_codecs() -> World {
     World::with(RoomConfig {
         media: MediaPolicy::default(),
         ..config()
@@ -22,7 +22,7 @@ fn all_codecs() -> World {
 }
 
 /// A camera in VP9 that can be had in VP8 too.
-fn camera_with_backup() -> proto::AddTrackRequest {
+pub(crate) fn camera_with_backup() -> proto::AddTrackRequest {
     let codec = |codec: &str, cid: &str| proto::SimulcastCodec {
         codec: codec.to_owned(),
         cid: cid.to_owned(),
@@ -34,7 +34,7 @@ fn camera_with_backup() -> proto::AddTrackRequest {
     }
 }
 
-fn backup(sid: &str, codec: &str) -> proto::AddTrackRequest {
+pub(crate) fn backup(sid: &str, codec: &str) -> proto::AddTrackRequest {
     proto::AddTrackRequest {
         cid: SECOND_CID.to_owned(),
         sid: sid.to_owned(),
@@ -48,7 +48,7 @@ fn backup(sid: &str, codec: &str) -> proto::AddTrackRequest {
 }
 
 /// `PUBLISH` with the camera's section once more.
-fn publish_twice() -> String {
+pub(crate) fn publish_twice() -> String {
     let camera = PUBLISH
         .split("\nm=")
         .last()
@@ -60,7 +60,7 @@ fn publish_twice() -> String {
 }
 
 /// The same when one of the two has ended.
-fn stopped(mid: &str) -> String {
+pub(crate) fn stopped(mid: &str) -> String {
     let sdp = publish_twice();
     let (before, after) = sdp.split_once(&format!("a=mid:{mid}")).unwrap();
     format!(
@@ -69,11 +69,11 @@ fn stopped(mid: &str) -> String {
     )
 }
 
-fn without_vp9() -> String {
+pub(crate) fn without_vp9() -> String {
     JOIN.replace("VP9/90000", "VP7/90000")
 }
 
-fn published_sid(world: &World, client: &Client) -> String {
+pub(crate) fn published_sid(world: &World, client: &Client) -> String {
     world
         .seen(client)
         .into_iter()
@@ -85,7 +85,7 @@ fn published_sid(world: &World, client: &Client) -> String {
 }
 
 /// Codecs that the last update asks a publisher for.
-fn asked_codecs(messages: &[Message]) -> Vec<String> {
+pub(crate) fn asked_codecs(messages: &[Message]) -> Vec<String> {
     messages
         .iter()
         .rev()
@@ -103,7 +103,7 @@ fn asked_codecs(messages: &[Message]) -> Vec<String> {
         .unwrap_or_default()
 }
 
-fn forwarded(world: &World) -> Vec<(TrackId, Codec)> {
+pub(crate) fn forwarded(world: &World) -> Vec<(TrackId, Codec)> {
     world
         .commands
         .iter()
@@ -124,11 +124,15 @@ fn refusals(messages: &[Message]) -> Vec<i32> {
         .collect()
 }
 
-/// Alice with a camera in VP9, and Bob, who lacks it.
+/// Alice with a camera in VP9, who would send both codecs, and Bob, who lacks it.
 fn call() -> (World, Client, Client, String) {
     let mut world = all_codecs();
     let alice = world.join("alice");
-    world.say(&alice, Request::AddTrack(camera_with_backup()));
+    let camera = proto::AddTrackRequest {
+        backup_codec_policy: proto::BackupCodecPolicy::Simulcast as i32,
+        ..camera_with_backup()
+    };
+    world.say(&alice, Request::AddTrack(camera));
     world.say(&alice, Request::Offer(offer(2, PUBLISH)));
     let sid = published_sid(&world, &alice);
     let bob = world.join_as("bob", |join| {

@@ -14,7 +14,7 @@ fn dual(join: &mut Join) {
     join.client.protocol = 16;
 }
 
-fn offers(messages: &[Message]) -> Vec<proto::SessionDescription> {
+pub(crate) fn offers(messages: &[Message]) -> Vec<proto::SessionDescription> {
     messages
         .iter()
         .filter_map(|message| match message {
@@ -25,7 +25,10 @@ fn offers(messages: &[Message]) -> Vec<proto::SessionDescription> {
 }
 
 /// What libwebrtc would answer: each section of the offer, received.
-fn answer_to(offer: &proto::SessionDescription, ufrag: &str) -> proto::SessionDescription {
+pub(crate) fn answer_to(
+    offer: &proto::SessionDescription,
+    ufrag: &str,
+) -> proto::SessionDescription {
     let mut sdp = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n");
     for line in offer.sdp.lines() {
         if line.starts_with("a=group:") {
@@ -68,7 +71,7 @@ fn answer_to(offer: &proto::SessionDescription, ufrag: &str) -> proto::SessionDe
     }
 }
 
-fn joined(world: &mut World, identity: &str) -> crate::world::Client {
+pub(crate) fn joined(world: &mut World, identity: &str) -> crate::world::Client {
     let client = world.join_as(identity, dual);
     let offer = offers(&world.seen(&client)).pop().unwrap();
     world.say(&client, Request::Answer(answer_to(&offer, "aaaa")));

@@ -20,6 +20,7 @@ mod joining;
 mod limits;
 mod moving;
 mod publishing;
+mod regression;
 mod resuming;
 mod server_api;
 mod simulating;
