@@ -141,7 +141,7 @@ impl Room {
             decodable: true,
             muted: track.info.muted,
             hidden: false,
-            rests: track.dynacast.rests(self.now),
+            rests: track.dynacast.rests(self.now) || track.dynacast.rests_in(track.codec),
             live: is_live(seen),
             open: true,
             sending: true,

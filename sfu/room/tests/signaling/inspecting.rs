@@ -122,7 +122,7 @@ impl World {
     }
 
     /// The room as somebody sees it who looks now, where the Shard differs from all being well.
-    fn inspect(&mut self, change: impl FnOnce(&mut ShardView)) -> RoomView {
+    pub(crate) fn inspect(&mut self, change: impl FnOnce(&mut ShardView)) -> RoomView {
         let query = self.look(CALL, None).expect("a Shard is asked");
         let mut view = self.well(query);
         change(&mut view);
@@ -134,7 +134,7 @@ impl World {
 }
 
 /// Why `identity` gets nothing of the track.
-fn why(view: &RoomView, identity: &str, sid: &str) -> Option<Stall> {
+pub(crate) fn why(view: &RoomView, identity: &str, sid: &str) -> Option<Stall> {
     view.participants
         .iter()
         .find(|participant| participant.identity == identity)
@@ -147,7 +147,7 @@ fn why(view: &RoomView, identity: &str, sid: &str) -> Option<Stall> {
 }
 
 /// Why nothing of the track comes from its publisher.
-fn why_silent(view: &RoomView, sid: &str) -> Option<Stall> {
+pub(crate) fn why_silent(view: &RoomView, sid: &str) -> Option<Stall> {
     view.participants
         .iter()
         .flat_map(|participant| &participant.tracks)

@@ -5,9 +5,11 @@ use std::time::Duration;
 use crate::{
     backup::*,
     dual::{answer_to, joined, offers},
+    inspecting::why_silent,
     world::*,
 };
 use livekit_protocol::{self as proto, BackupCodecPolicy, signal_request::Message as Request};
+use plenum_room::Stall;
 use plenum_types::{Codec, ShardEvent, TrackId};
 
 /// Until a client is asked to offer anew.
@@ -78,6 +80,13 @@ fn all_go_over_to_the_second_codec_when_it_comes() {
         assert_eq!(forwarded(&world).last(), Some(&(second, Codec::Vp8)));
         world.advance(LESS);
         assert_eq!(asked_codecs(&world.seen(&alice)), ["vp8"]);
+        let view = world.inspect(|view| {
+            let silent = view.tracks.iter_mut().filter(|known| known.track == first);
+            for layer in silent.flat_map(|known| &mut known.layers) {
+                layer.live = false;
+            }
+        });
+        assert_eq!(why_silent(&view, &sid), Some(Stall::Dynacast));
 
         // Who comes later gets it at once, and the publisher is not woken for them.
         world.forget_all();
