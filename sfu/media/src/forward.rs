@@ -173,7 +173,7 @@ impl Shard {
             self.request_key_frame(now, source.track, source.layer, KeyFrameReason::Loss);
         }
         match read {
-            Some(read) => self.forward(source, &info, read.codec()),
+            Some(_) => self.forward(source, &info, codec.codec),
             None => self.pass_over(source, info.index),
         }
     }

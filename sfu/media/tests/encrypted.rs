@@ -155,7 +155,13 @@ fn layers_of(codec: Codec, got: &[Packet], sent: &[(u8, u16, Frame)]) -> Vec<(u1
 /// covers: codec.e2ee
 #[test]
 fn encrypted_payloads_pass_untouched_and_layers_switch() {
-    for codec in [Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1] {
+    for codec in [
+        Codec::Vp8,
+        Codec::Vp9,
+        Codec::H264,
+        Codec::H264High,
+        Codec::Av1,
+    ] {
         let mut call = Call::new();
         let (alice, bob) = (call.join(), call.join());
         let track = call.add_track_in(alice, &[(IN, codec)], 2, SSRC);

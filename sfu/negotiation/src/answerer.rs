@@ -235,9 +235,9 @@ impl Answerer {
         if let Some(media) = self.section_mut(mid)
             && media.preferred != Some(codec)
         {
-            let before = media.answered_codecs();
+            let before = media.answered_codecs(&[]);
             media.preferred = Some(codec);
-            let changed = before != media.answered_codecs();
+            let changed = before != media.answered_codecs(&[]);
             self.dirty |= changed && !open;
         }
     }
@@ -370,7 +370,8 @@ impl Answerer {
                     );
                 }
                 Body::Media(media) => {
-                    let codecs = media.answered_codecs();
+                    let carries = carried.map_or(&[][..], |outgoing| &outgoing.track.codecs);
+                    let codecs = media.answered_codecs(carries);
                     media
                         .text(mid, &codecs, carried, &self.local.media)
                         .write(out, lines);

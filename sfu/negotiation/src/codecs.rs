@@ -3,7 +3,10 @@
 use plenum_types::{Codec, ExtensionIds, MediaKind, PayloadType, ReceiverCodec, RtpExtension};
 use smallvec::SmallVec;
 
-use crate::sdp::{Encoding, Feedback, Media};
+use crate::{
+    h264::Profile,
+    sdp::{Encoding, Feedback, Media},
+};
 
 /// A codec of a section with its payload types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,13 +33,20 @@ pub(crate) enum Parameters {
     Av1(Option<(u8, u8)>),
 }
 
-/// Constrained baseline of level 3.1: every decoder of H.264 in a client has it.
-const H264_CONSTRAINED_BASELINE: u32 = 0x0042_e01f;
+/// Constrained baseline of level 3.1.
+const H264_CONSTRAINED_BASELINE: u32 = 0x42_e01f;
+/// High profile in our own offers: clients know it by different names, and take a format only if they know its name. Each
+/// with its payload type and that of its retransmissions.
+const OFFERED_HIGH: [(u8, u8, u32); 3] = [
+    (112, 113, 0x64_001f),
+    (114, 115, 0x64_0c1f),
+    (116, 117, 0xf4_001f),
+];
 
 impl Parameters {
-    /// Reads `a=fmtp` of a codec; `None` if it is a variant that we don't take. Of H.264 the baseline profiles are taken:
-    /// what a publisher sends must be fit for every subscriber.
-    fn read(codec: Codec, text: &str) -> Option<Self> {
+    /// Reads `a=fmtp` of a codec; `None` if it is a variant that we don't take. It also says which codec it is, by what a
+    /// decoder must have. `is_sent_to_us` says that the client sends in it.
+    fn read(codec: Codec, text: &str, is_sent_to_us: bool) -> Option<(Codec, Self)> {
         let value = |name: &str| {
             text.split(';').find_map(|parameter| {
                 let (own, value) = parameter.trim().split_once('=')?;
@@ -44,43 +54,49 @@ impl Parameters {
             })
         };
         let number = |name| value(name).map(str::parse::<u8>);
-        match codec {
+        let parameters = match codec {
             Codec::Red => {
                 let mut blocks = text.split('/');
                 let first: u8 = blocks.next()?.trim().parse().ok()?;
                 blocks
                     .all(|block| block.trim().parse() == Ok(first))
-                    .then_some(Self::Red(PayloadType(first)))
+                    .then_some(Self::Red(PayloadType(first)))?
             }
-            Codec::Vp9 => matches!(number("profile-id"), None | Some(Ok(0))).then_some(Self::Vp9),
+            Codec::Vp9 => {
+                matches!(number("profile-id"), None | Some(Ok(0))).then_some(Self::Vp9)?
+            }
             Codec::H264 => {
                 let profile_level = u32::from_str_radix(value("profile-level-id")?, 16).ok()?;
-                let baseline = matches!(profile_level >> 8, 0x4200 | 0x42c0 | 0x42e0);
-                (baseline && number("packetization-mode") == Some(Ok(1)))
-                    .then_some(Self::H264(profile_level))
+                if number("packetization-mode") != Some(Ok(1)) {
+                    return None;
+                }
+                let codec = Profile::of(profile_level)?.codec(is_sent_to_us)?;
+                return Some((codec, Self::H264(profile_level)));
             }
             Codec::Av1 => {
                 if !matches!(number("profile"), None | Some(Ok(0))) {
                     return None;
                 }
-                Some(Self::Av1(match (number("level-idx"), number("tier")) {
+                Self::Av1(match (number("level-idx"), number("tier")) {
                     (Some(Ok(level)), Some(Ok(tier))) => Some((level, tier)),
                     _ => None,
-                }))
+                })
             }
-            _ => Some(Self::Plain),
-        }
+            _ => Self::Plain,
+        };
+        Some((codec, parameters))
     }
 
     /// Of two variants of a codec this one is the better.
     fn beats(self, other: Self) -> bool {
-        let constrained = |this| matches!(this, Self::H264(level) if level >> 8 == 0x42e0);
-        constrained(self) && !constrained(other)
+        let exact =
+            |this| matches!(this, Self::H264(id) if Profile::of(id).is_some_and(Profile::is_exact));
+        exact(self) && !exact(other)
     }
 }
 
-/// There are four codecs of video.
-pub(crate) type NegotiatedCodecs = SmallVec<[NegotiatedCodec; 4]>;
+/// There are four codecs of video, one of them in two profiles.
+pub(crate) type NegotiatedCodecs = SmallVec<[NegotiatedCodec; 5]>;
 
 /// Opus in our own offers.
 const OFFERED_OPUS: PayloadType = PayloadType(111);
@@ -94,6 +110,18 @@ impl NegotiatedCodec {
             nack: self.feedback.has(Feedback::NACK),
             transport_cc: self.feedback.has(Feedback::TRANSPORT_CC),
         }
+    }
+
+    /// High profile as we offer it, where a track is in it.
+    pub(crate) fn offered_high() -> impl Iterator<Item = Self> {
+        let of = |(payload_type, rtx, profile_level)| Self {
+            codec: Codec::H264High,
+            payload_type: PayloadType(payload_type),
+            rtx: Some(PayloadType(rtx)),
+            feedback: feedback(MediaKind::Video),
+            parameters: Parameters::H264(profile_level),
+        };
+        OFFERED_HIGH.into_iter().map(of)
     }
 
     /// The codec as we offer it: one fixed payload type for each, since all sections are in one BUNDLE group.
@@ -140,10 +168,12 @@ pub(crate) fn common_codecs(
         if codec.kind() != kind || !enabled.contains(&codec) {
             continue;
         }
-        let known = common.iter().position(|other| other.codec == codec);
-        let Some(parameters) = Parameters::read(codec, format.parameters) else {
+        let is_sent_to_us = media.direction.sends();
+        let Some((codec, parameters)) = Parameters::read(codec, format.parameters, is_sent_to_us)
+        else {
             continue;
         };
+        let known = common.iter().position(|other| other.codec == codec);
         if let Some(known) = known.and_then(|known| common.get(known))
             && !parameters.beats(known.parameters)
         {

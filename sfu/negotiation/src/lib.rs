@@ -16,6 +16,7 @@
 mod answerer;
 mod codecs;
 mod error;
+mod h264;
 pub mod limits;
 mod local;
 mod offerer;

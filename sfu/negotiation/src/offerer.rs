@@ -238,6 +238,9 @@ impl Offerer {
                 .collect()
         };
         let (audio, video) = (codecs(MediaKind::Audio), codecs(MediaKind::Video));
+        // Not to be offered for nothing: clients may stumble over it, as the reference found.
+        let mut with_high = video.clone();
+        with_high.extend(NegotiatedCodec::offered_high());
         let out = &mut offer.sdp;
         let used = self
             .sections
@@ -259,8 +262,11 @@ impl Offerer {
                     write_rejected(out, kind, MEDIA_PROTOCOL, "0", mid);
                 }
                 OwnBody::Media { kind, .. } => {
+                    let is_high =
+                        |outgoing: &Outgoing| outgoing.track.codecs.contains(&Codec::H264High);
                     let codecs = match kind {
                         MediaKind::Audio => &audio,
+                        MediaKind::Video if carried.is_some_and(is_high) => &with_high,
                         MediaKind::Video => &video,
                     };
                     text(kind, mid, codecs, carried).write(out, lines);

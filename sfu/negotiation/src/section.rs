@@ -203,10 +203,17 @@ impl MediaSection {
         }
     }
 
-    /// The codecs as we answer them: what is sent to us follows the order of the answer.
-    pub(crate) fn answered_codecs(&self) -> NegotiatedCodecs {
+    /// The codecs as we answer them: what is sent to us follows the order of the answer. `carried` are those of a track of
+    /// ours in the section.
+    pub(crate) fn answered_codecs(&self, carried: &[Codec]) -> NegotiatedCodecs {
         let mut codecs = self.codecs.clone();
         if self.receiver.is_none() {
+            // Clients that are answered high profile for nothing may stumble over it, as the reference found.
+            if !carried.contains(&Codec::H264High)
+                && codecs.iter().any(|known| known.codec != Codec::H264High)
+            {
+                codecs.retain(|known| known.codec != Codec::H264High);
+            }
             return codecs;
         }
         let mut preferred = self.preferred;
@@ -218,6 +225,13 @@ impl MediaSection {
             }
         }
         codecs.sort_by_key(|known| Some(known.codec) != preferred);
+        // With both profiles of H.264 in the answer a client could go over to the other one, which not all may decode that
+        // get the track.
+        if let Some(first) = codecs.first().map(|known| known.codec)
+            && Some(first) == preferred
+        {
+            codecs.retain(|known| known.codec == first || known.codec.name() != first.name());
+        }
         codecs
     }
 

@@ -189,9 +189,10 @@ fn codecs_that_are_off_are_not_answered() {
 #[test]
 fn what_we_cannot_forward_is_not_taken() {
     let mut answerer = Answerer::single(everything());
-    // High profile only, packetization mode 0 only, other profiles of VP9 and AV1, redundancy of another codec.
+    // High 10 profile only, packetization mode 0 only, other profiles of VP9 and AV1, redundancy of another codec.
     let offer = chromium::JOIN
-        .replace("profile-level-id=42", "profile-level-id=64")
+        .replace("profile-level-id=42", "profile-level-id=6e")
+        .replace("profile-level-id=f4", "profile-level-id=6e")
         .replace("profile-id=0", "profile-id=2")
         .replace("profile=0", "profile=1")
         .replace("111/111", "112/112");
@@ -212,6 +213,109 @@ fn what_we_cannot_forward_is_not_taken() {
         let mut answerer = Answerer::single(everything());
         exchange(&mut answerer, &offer);
     }
+}
+
+/// A camera in high profile, and in VP8 too.
+fn high() -> plenum_negotiation::OutgoingTrack {
+    let mut picture = track(1, Codec::H264High);
+    picture.codecs.push(Codec::Vp8);
+    picture
+}
+
+// covers: codec.h264_high
+#[test]
+fn high_profile_goes_to_who_can_decode_it() {
+    let started = |offer: &str| {
+        let mut answerer = Answerer::single(everything());
+        answerer.bind(high()).unwrap();
+        let (_, answer) = exchange(&mut answerer, offer);
+        let params = answer.started[0].params.clone();
+        (answer, params)
+    };
+    // Chromium says that it decodes more than high; others name it, constrained or not.
+    for (offer, name, payload_type) in [
+        (chromium::JOIN.to_owned(), "f4001f", 41),
+        (chromium::JOIN.replace("4d001f", "64001f"), "64001f", 116),
+        (chromium::JOIN.replace("4d001f", "640c1f"), "640c1f", 116),
+    ] {
+        let (answer, params) = started(&offer);
+        assert_eq!(
+            (params.codec, params.payload_type.0),
+            (Codec::H264High, payload_type)
+        );
+        // In its section and in no other.
+        let format = format!("profile-level-id={name}");
+        assert_eq!(answer.sdp.matches(&format).count(), 1, "{}", answer.sdp);
+        assert!(section(&answer.sdp, params.mid.as_str()).contains(&format));
+    }
+    // The others get the second codec, or are told.
+    let offer = chromium::JOIN.replace("f4001f", "6e001f");
+    let (answer, params) = started(&offer);
+    assert_eq!(params.codec, Codec::Vp8);
+    assert!(!answer.sdp.contains("profile-level-id=64"));
+    let mut answerer = Answerer::single(everything());
+    answerer.bind(track(1, Codec::H264High)).unwrap();
+    let (_, answer) = exchange(&mut answerer, &offer);
+    assert_eq!(answer.refused, [plenum_types::SubscriptionId(1)]);
+}
+
+// covers: codec.h264_high
+#[test]
+fn a_publisher_sends_in_the_profile_that_was_chosen() {
+    let offer = chromium::PUBLISH.replace("42001f", "64001f");
+    for (chosen, first, other) in [(Codec::H264High, "102", "108"), (Codec::H264, "108", "102")] {
+        let mut answerer = Answerer::single(everything());
+        exchange(&mut answerer, chromium::JOIN);
+        let outcome = answerer.accept_offer(&offer, 2).unwrap();
+        let camera = outcome.added.last().unwrap();
+        let codecs: Vec<_> = camera
+            .params
+            .codecs
+            .iter()
+            .map(|known| known.codec)
+            .collect();
+        // In the client's order.
+        assert_eq!(codecs[1..3], [Codec::H264High, Codec::H264]);
+        answerer.prefer_codec(&Mid::from(CAMERA), chosen);
+        let answer = answerer.write_answer().unwrap();
+        let formats = formats(&answer.sdp, CAMERA);
+        assert_eq!(formats[0], first);
+        assert!(!formats.contains(&other.to_owned()), "{formats:?}");
+    }
+    // What is sent with more colour few could decode.
+    let offer = chromium::PUBLISH.replace("42001f", "f4001f");
+    let mut answerer = Answerer::single(everything());
+    exchange(&mut answerer, chromium::JOIN);
+    let (outcome, _) = exchange(&mut answerer, &offer);
+    let camera = &outcome.added.last().unwrap().params;
+    assert!(
+        camera
+            .codecs
+            .iter()
+            .all(|known| known.codec != Codec::H264High)
+    );
+}
+
+// covers: codec.h264_high
+#[test]
+fn our_own_offers_have_high_profile_for_tracks_in_it_by_each_of_its_names() {
+    let mut offerer = Offerer::subscriber(everything());
+    offerer.bind(high()).unwrap();
+    offerer.bind(track(2, Codec::H264)).unwrap();
+    let offer = offerer.write_offer().unwrap();
+    let names = ["64001f", "640c1f", "f4001f"];
+    for name in names {
+        let format = format!("profile-level-id={name}\r\n");
+        assert_eq!(offer.sdp.matches(&format).count(), 1);
+        assert!(section(&offer.sdp, "1").contains(&format));
+    }
+    let high = formats(&offer.sdp, "1");
+    let plain = formats(&offer.sdp, "2");
+    assert_eq!(high[..plain.len()], plain);
+    assert_eq!(
+        high[plain.len()..],
+        ["112", "113", "114", "115", "116", "117"]
+    );
 }
 
 #[test]

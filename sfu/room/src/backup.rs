@@ -29,7 +29,7 @@ impl Track {
             .codecs
             .get(1)
             .and_then(|codec| Codec::named(&codec.mime_type))
-            .filter(|codec| codec.kind() == self.kind && *codec != self.codec)
+            .filter(|codec| codec.kind() == self.kind && codec.name() != self.codec.name())
     }
 
     /// The Shard's track with what a subscriber gets in this codec; `None` while it isn't published.

@@ -175,7 +175,8 @@ fn mime(kind: MediaKind, codec: &str) -> String {
     }
 }
 
-/// What a track will be sent in: what its request asks for, if its section has it, else the section's first.
+/// What a track will be sent in: what its request asks for, if its section has it, else the section's first. Of two profiles
+/// it is the one that the client prefers.
 pub(crate) fn chosen_codec(info: &proto::TrackInfo, receiver: &Receiver) -> Option<Codec> {
     let offered = &receiver.params.codecs;
     let wanted = match receiver.params.kind {
@@ -186,7 +187,7 @@ pub(crate) fn chosen_codec(info: &proto::TrackInfo, receiver: &Receiver) -> Opti
     offered
         .iter()
         .map(|offered| offered.codec)
-        .find(|codec| Some(*codec) == wanted)
+        .find(|codec| wanted.is_some_and(|wanted| wanted.name() == codec.name()))
         .or_else(|| offered.first().map(|first| first.codec))
 }
 

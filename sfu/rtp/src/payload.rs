@@ -55,7 +55,7 @@ impl Payload {
             }),
             Codec::Vp8 => Vp8Descriptor::parse(payload).map(Self::Vp8),
             Codec::Vp9 => Vp9Descriptor::parse(payload).map(Self::Vp9),
-            Codec::H264 => Some(Self::H264 {
+            Codec::H264 | Codec::H264High => Some(Self::H264 {
                 key_frame: h264::starts_key_frame(payload),
             }),
             Codec::Av1 => {
@@ -72,7 +72,7 @@ impl Payload {
         }
     }
 
-    /// What it is encoded in.
+    /// What it is encoded in; a payload doesn't tell the profiles of H.264 apart.
     #[must_use]
     pub const fn codec(&self) -> Codec {
         match self {

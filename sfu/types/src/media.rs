@@ -24,15 +24,18 @@ pub enum Codec {
     Vp8,
     /// RFC 9628, 90 kHz, profile 0.
     Vp9,
-    /// RFC 6184, 90 kHz, packetization mode 1, baseline profiles.
+    /// RFC 6184, 90 kHz, packetization mode 1, baseline profiles: every decoder of H.264 in a client has them.
     H264,
+    /// The same in high profile, which some decoders lack. It goes by the name of [`H264`](Self::H264): signaling doesn't
+    /// tell them apart, only descriptions do.
+    H264High,
     /// The AV1 RTP specification of the Alliance for Open Media, 90 kHz, main profile.
     Av1,
 }
 
 impl Codec {
-    /// All of them, in the order in which a server prefers them that is told nothing else: what every client has comes
-    /// first of its kind.
+    /// All that have a name of their own, in the order in which a server prefers them that is told nothing else: what every
+    /// client has comes first of its kind.
     pub const ALL: [Self; 6] = [
         Self::Vp8,
         Self::H264,
@@ -47,7 +50,7 @@ impl Codec {
     pub const fn kind(self) -> MediaKind {
         match self {
             Self::Opus | Self::Red => MediaKind::Audio,
-            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => MediaKind::Video,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::H264High | Self::Av1 => MediaKind::Video,
         }
     }
 
@@ -68,7 +71,7 @@ impl Codec {
             Self::Red => "audio/red",
             Self::Vp8 => "video/VP8",
             Self::Vp9 => "video/VP9",
-            Self::H264 => "video/H264",
+            Self::H264 | Self::H264High => "video/H264",
             Self::Av1 => "video/AV1",
         }
     }
@@ -81,7 +84,7 @@ impl Codec {
             Self::Red => "red",
             Self::Vp8 => "vp8",
             Self::Vp9 => "vp9",
-            Self::H264 => "h264",
+            Self::H264 | Self::H264High => "h264",
             Self::Av1 => "av1",
         }
     }

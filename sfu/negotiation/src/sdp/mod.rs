@@ -149,12 +149,14 @@ pub(crate) enum Encoding {
 }
 
 /// Encodings with their `a=rtpmap`.
-const ENCODINGS: [(Encoding, &str); 7] = [
+const ENCODINGS: [(Encoding, &str); 8] = [
     (Encoding::Codec(Codec::Opus), "opus/48000/2"),
     (Encoding::Codec(Codec::Red), "red/48000/2"),
     (Encoding::Codec(Codec::Vp8), "VP8/90000"),
     (Encoding::Codec(Codec::Vp9), "VP9/90000"),
+    // Which of the two it is, `a=fmtp` says.
     (Encoding::Codec(Codec::H264), "H264/90000"),
+    (Encoding::Codec(Codec::H264High), "H264/90000"),
     (Encoding::Codec(Codec::Av1), "AV1/90000"),
     (Encoding::Rtx, "rtx/90000"),
 ];

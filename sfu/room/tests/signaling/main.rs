@@ -19,6 +19,7 @@ mod inspecting;
 mod joining;
 mod limits;
 mod moving;
+mod profiles;
 mod publishing;
 mod regression;
 mod resuming;
