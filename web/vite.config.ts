@@ -1,5 +1,5 @@
 import react from '@vitejs/plugin-react';
-import { defineConfig, type Plugin } from 'vite';
+import { defineConfig, type HtmlTagDescriptor, type Plugin } from 'vite';
 
 // `npm run dev` serves the page with hot reload and hands everything else to a plenum-sfu on its default port.
 const SFU = 'http://localhost:7880';
@@ -20,6 +20,20 @@ const POLICY = [
   "form-action 'self'",
 ].join('; ');
 
+const meta = (name: string, content: string): HtmlTagDescriptor => ({ tag: 'meta', attrs: { name, content } });
+
+/** What the heads of all pages have in common. */
+const head: Plugin = {
+  name: 'head',
+  transformIndexHtml: () => [
+    meta('viewport', 'width=device-width, initial-scale=1, viewport-fit=cover'),
+    meta('color-scheme', 'dark'),
+    meta('theme-color', '#0c0e14'),
+    meta('referrer', 'no-referrer'),
+    { tag: 'link', attrs: { rel: 'icon', type: 'image/svg+xml', href: '/plenum.svg' } },
+  ],
+};
+
 const contentSecurityPolicy: Plugin = {
   name: 'content-security-policy',
   apply: 'build',
@@ -29,7 +43,7 @@ const contentSecurityPolicy: Plugin = {
 };
 
 export default defineConfig({
-  plugins: [react(), contentSecurityPolicy],
+  plugins: [react(), head, contentSecurityPolicy],
   build: {
     target: 'es2022',
     // The binary embeds every file of dist: no source maps, and no inlined assets that a strict

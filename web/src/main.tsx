@@ -1,20 +1,7 @@
-import { StrictMode } from 'react';
-import { createRoot } from 'react-dom/client';
 import { App } from './App';
-import './styles/tokens.css';
-import './styles/base.css';
-import './styles/controls.css';
+import { mount } from './mount';
 import './styles/lobby.css';
 import './styles/call.css';
 import './styles/chat.css';
 
-// A link with another token, opened in this tab, changes only the fragment: browsers do not load the page for that.
-window.addEventListener('hashchange', () => window.location.reload());
-
-const root = document.getElementById('root');
-if (!root) throw new Error('index.html lacks the element #root');
-createRoot(root).render(
-  <StrictMode>
-    <App />
-  </StrictMode>,
-);
+mount(<App />);
