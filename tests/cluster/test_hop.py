@@ -5,6 +5,7 @@ import ssl
 
 import aiohttp
 from livekit import api
+from livekit.protocol import agent
 
 from rig.people import Person, leave_all, until
 from rig.pool import Pool
@@ -86,6 +87,12 @@ async def test_nginx_in_front(pool: Pool, room):
             while (await asyncio.wait_for(socket.receive(), 10)).type != aiohttp.WSMsgType.BINARY:
                 pass
             assert not socket.closed
+        # Workers of agents come in here, too.
+        worker = api.AccessToken(KEY, SECRET).with_grants(api.VideoGrants(agent=True)).to_jwt()
+        async with http.ws_connect(f"{base}/agent?protocol=1", headers={"Authorization": f"Bearer {worker}"}) as socket:
+            await socket.send_bytes(agent.WorkerMessage(register=agent.RegisterWorkerRequest(agent_name="fork")).SerializeToString())
+            answer = agent.ServerMessage.FromString(await asyncio.wait_for(socket.receive_bytes(), 10))
+            assert answer.register.worker_id.startswith("AW_")
         async with http.get(f"{base}/rtc/validate?access_token={jwt}{'&pad=' + 'x' * 60_000}") as answer:
             assert answer.status == 200
     # nginx logs a request after it has answered it.
