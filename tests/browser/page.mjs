@@ -129,6 +129,10 @@ test('chat arrives, is counted while closed, and its addresses are links', async
   assert.equal(await grace.see('chat-unread').count(), 0);
   await say(grace, 'Thanks, Ada.');
   await until(async () => (await ada.see('chat-message').count()) === 3, 'the answer');
+  // Who types need not reach for the mouse to get on.
+  await grace.page.keyboard.press('Escape');
+  await grace.see('chat').waitFor({ state: 'detached' });
+  assert.equal(await grace.see('chat-toggle').evaluate((button) => button === document.activeElement), true, 'the keyboard is lost');
 });
 
 // covers: sdk.screen_share

@@ -1,6 +1,6 @@
 import { RoomAudioRenderer, RoomContext, useChat } from '@livekit/components-react';
 import type { Room } from 'livekit-client';
-import { useCallback, useState } from 'react';
+import { useCallback, useRef, useState } from 'react';
 import { useUnread } from '../hooks/useUnread';
 import type { Choices } from '../session/choices';
 import type { MeetingProblem } from '../session/problem';
@@ -33,7 +33,12 @@ function CallLayout({ roomName, mayInvite, report, remember }: CallProps) {
   const [chatOpen, setChatOpen] = useState(false);
   const { chatMessages, send, isSending } = useChat();
   const unread = useUnread(chatMessages.length, chatOpen);
-  const closeChat = useCallback(() => setChatOpen(false), []);
+  const chatButton = useRef<HTMLButtonElement>(null);
+  const closeChat = useCallback(() => {
+    setChatOpen(false);
+    // What had the keyboard is gone: it goes back to where the chat was opened.
+    chatButton.current?.focus();
+  }, []);
 
   return (
     <main className="call" data-chat={chatOpen} data-testid="call">
@@ -42,6 +47,7 @@ function CallLayout({ roomName, mayInvite, report, remember }: CallProps) {
       {chatOpen && <ChatPanel messages={chatMessages} send={send} isSending={isSending} onClose={closeChat} />}
       <ControlBar
         chatOpen={chatOpen}
+        chatButton={chatButton}
         unread={unread}
         onToggleChat={() => setChatOpen((open) => !open)}
         report={report}

@@ -17,6 +17,7 @@ export function CallHeader({ roomName, mayInvite }: { roomName: string; mayInvit
       <span className="people" data-testid="participant-count" aria-label={`${count} in this meeting`}>
         <PeopleIcon />
         {count}
+        {count === 1 && <span className="people-alone">Nobody else is here yet</span>}
       </span>
       {mayInvite && <InviteButton roomName={roomName} />}
     </header>

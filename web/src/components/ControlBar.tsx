@@ -1,6 +1,6 @@
 import { useLocalParticipantPermissions, useRoomContext, useTrackToggle } from '@livekit/components-react';
 import { supportsAudioOutputSelection, Track } from 'livekit-client';
-import { useCallback } from 'react';
+import { useCallback, type RefObject } from 'react';
 import { useShortcut } from '../hooks/useShortcut';
 import { canShareScreen, hasMediaDevices } from '../session/capabilities';
 import type { Choices } from '../session/choices';
@@ -11,6 +11,7 @@ import { ToggleButton } from './ToggleButton';
 
 interface ControlBarProps {
   chatOpen: boolean;
+  chatButton: RefObject<HTMLButtonElement | null>;
   unread: number;
   onToggleChat: () => void;
   report: (problem: MeetingProblem) => void;
@@ -18,7 +19,7 @@ interface ControlBarProps {
 }
 
 /** What one does during a call. */
-export function ControlBar({ chatOpen, unread, onToggleChat, report, remember }: ControlBarProps) {
+export function ControlBar({ chatOpen, chatButton, unread, onToggleChat, report, remember }: ControlBarProps) {
   const room = useRoomContext();
   const permissions = useLocalParticipantPermissions();
   const mayPublish = hasMediaDevices() && permissions?.canPublish !== false;
@@ -37,6 +38,7 @@ export function ControlBar({ chatOpen, unread, onToggleChat, report, remember }:
         </p>
       )}
       <button
+        ref={chatButton}
         type="button"
         className="round-button"
         aria-label={unread > 0 ? `Chat, ${unread} unread` : 'Chat'}

@@ -101,6 +101,13 @@ function Stalls({ view, onPick }: { view: RoomView; onPick: (identity: string) =
       .filter(({ why }) => why !== null && !WANTED.has(why))
       .map((subscription) => ({ participant, subscription })),
   );
+  if (view.participants.every(({ subscriptions }) => subscriptions.length === 0)) {
+    return (
+      <p className="verdict" data-tone="idle" data-testid="verdict">
+        Nobody watches or hears anyone here yet.
+      </p>
+    );
+  }
   if (stalls.length === 0) {
     return (
       <p className="verdict" data-tone="good" data-testid="verdict">

@@ -24,6 +24,7 @@ export function TokenGate({ problem, onToken }: { problem: string | null; onToke
             value={text}
             onChange={(event) => setText(event.target.value)}
             autoComplete="off"
+            autoFocus
             spellCheck={false}
             data-testid="token-input"
           />
