@@ -97,11 +97,12 @@ pub(super) async fn other(
     page(request).await
 }
 
-/// A file of the page.
+/// What a page loads. The pages themselves have routes, each on the port where it belongs.
 pub(super) async fn page(request: HttpRequest) -> HttpResponse {
     let name = request.path().trim_start_matches('/');
     let readable = matches!(*request.method(), Method::GET | Method::HEAD);
-    readable
+    let is_page = name.ends_with(".html");
+    (readable && !is_page)
         .then(|| file(name))
         .flatten()
         .unwrap_or_else(|| HttpResponse::NotFound().finish())
