@@ -70,7 +70,7 @@ export function Console() {
                 <span className="room-row-age">{span((list.data?.atMs ?? 0) - listed.createdAtMs)}</span>
                 <span className="room-row-facts">
                   {plural(listed.participants, 'participant')} · {plural(listed.tracks, 'track')} ·{' '}
-                  {plural(listed.subscriptions, 'stream')} out
+                  {plural(listed.subscriptions, 'stream')}
                 </span>
               </button>
             </li>

@@ -42,7 +42,7 @@ export function ParticipantRow({
         </span>
         <span className="person-names">
           <strong>{name || identity}</strong>
-          <small>{identity}</small>
+          {name && name !== identity && <small>{identity}</small>}
         </span>
         {participant.hidden && <span className="tag">hidden</span>}
       </span>
