@@ -2,11 +2,8 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { pause, until } from './expect.mjs';
-import { callStage, newRoom } from './stage.mjs';
-
-/** How long nothing must arrive before it counts as stopped; a frame takes 67 ms. */
-const QUIET_MS = 1_000;
+import { pause, still, until } from './expect.mjs';
+import { MODES, callStage, newRoom } from './stage.mjs';
 
 const stage = callStage();
 
@@ -19,46 +16,69 @@ const VIDEO = [
 ];
 
 for (const { codec, mime, name, simulcast, publish: more } of VIDEO) {
-  for (const mode of ['single', 'dual']) {
+  for (const [mode] of MODES) {
     describe(`${name}, ${mode} peer connection mode`, () => {
       const publish = { videoCodec: codec, backupCodec: false, ...more };
+      const inCall = stage.longCall((opener) => call(opener, mode, publish));
 
       // covers: codec.vp9, codec.h264, codec.av1
-      test('is decoded, also by who comes late', async () => {
-        const { ada, bob, room } = await call(mode, publish);
-        await bob.seesIn(mime, ada);
-        assert.equal((await bob.publication(ada, 'video')).mime.toLowerCase(), mime.toLowerCase());
-        const [carol] = await stage.people('carol');
-        await carol.join(stage.server, room, { mode });
-        await carol.seesIn(mime, ada);
-      });
+      test('is decoded, also by who comes late', () =>
+        inCall(async (ada, bob) => {
+          await bob.seesIn(mime, ada);
+          assert.equal((await bob.publication(ada, 'video')).mime.toLowerCase(), mime.toLowerCase());
+          const [carol] = await stage.people('carol');
+          await carol.join(stage.server, await ada.do(() => window.client.room.name), { mode });
+          await carol.seesIn(mime, ada);
+        }));
 
-      test('stops while muted and comes back', async () => {
-        const { ada, bob } = await call(mode, publish);
-        await bob.seesIn(mime, ada);
-        await ada.do(() => window.client.room.localParticipant.setCameraEnabled(false));
-        await until(async () => (await bob.publication(ada, 'video'))?.muted, 'bob to be told of the mute');
-        await pause(QUIET_MS);
-        const before = (await bob.inbound(ada, 'video')).framesDecoded;
-        await pause(QUIET_MS);
-        assert.equal((await bob.inbound(ada, 'video')).framesDecoded, before);
-        await ada.do(() => window.client.room.localParticipant.setCameraEnabled(true));
-        await bob.seesIn(mime, ada);
-      });
+      test('stops while muted and comes back', () =>
+        inCall(async (ada, bob) => {
+          await ada.do(() => window.client.room.localParticipant.setCameraEnabled(false));
+          await until(async () => (await bob.publication(ada, 'video'))?.muted, 'bob to be told of the mute');
+          await still(async () => (await bob.inbound(ada, 'video')).framesDecoded, 'the picture to stop');
+          await ada.do(() => window.client.room.localParticipant.setCameraEnabled(true));
+          await bob.seesIn(mime, ada);
+        }));
 
-      test('has the whole size', async () => {
-        const { ada, bob } = await call(mode, publish);
-        await width(bob, ada, 640);
-        if (!simulcast) return;
-        await bob.do(() => window.client.wantQuality('ada', 'LOW'));
-        await width(bob, ada, 320);
-        await bob.sees(ada);
-        await bob.do(() => window.client.wantQuality('ada', 'HIGH'));
-        await width(bob, ada, 640);
-        await bob.sees(ada);
-      });
+      test('has the whole size', () =>
+        inCall(async (ada, bob) => {
+          await width(bob, ada, 640);
+          if (!simulcast) return;
+          await bob.do(() => window.client.wantQuality('ada', 'LOW'));
+          await width(bob, ada, 320);
+          await bob.sees(ada);
+          await bob.do(() => window.client.wantQuality('ada', 'HIGH'));
+          await width(bob, ada, 640);
+          await bob.sees(ada);
+        }));
     });
   }
+}
+
+for (const [mode] of MODES) {
+  // covers: sdk.video_fps
+  test(`fewer frames come when fewer are wanted, and all when all are (${mode})`, async () => {
+    const [ada, bob] = await call(stage, mode, { videoCodec: 'vp9', backupCodec: false, scalabilityMode: 'L1T3' });
+    await width(bob, ada, 640);
+    const all = await framesPerSecond(bob, ada);
+    await bob.do(() => window.client.publication('ada', 'video').setVideoFPS(5));
+    const few = await until(async () => {
+      const now = await framesPerSecond(bob, ada);
+      return now < all / 2 && now;
+    }, 'fewer frames');
+    await bob.do(() => window.client.publication('ada', 'video').setVideoFPS(30));
+    await until(async () => (await framesPerSecond(bob, ada)) > 0.7 * all, 'all frames again');
+    console.log(`frames per second (${mode}): ${all.toFixed(1)}, ${few.toFixed(1)} of them when 5 are wanted`);
+  });
+}
+
+/** Frames that are decoded, over two seconds. */
+async function framesPerSecond(person, other) {
+  const look = async () => [(await person.inbound(other, 'video')).framesDecoded, performance.now()];
+  const [before, start] = await look();
+  await pause(2_000);
+  const [after, end] = await look();
+  return ((after - before) * 1_000) / (end - start);
 }
 
 /** Waits for a picture of this width. */
@@ -69,11 +89,11 @@ function width(person, other, wanted) {
 }
 
 /** Ada, who shows herself as `publish` says, and Bob. */
-async function call(mode, publish) {
+async function call(opener, mode, publish) {
   const room = newRoom();
-  const [ada, bob] = await stage.people('ada', 'bob');
+  const [ada, bob] = await opener.people('ada', 'bob');
   await ada.join(stage.server, room, { mode, publish });
   await bob.join(stage.server, room, { mode });
   await ada.show();
-  return { ada, bob, room };
+  return [ada, bob];
 }

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RoomServiceClient, TrackSource } from 'livekit-server-sdk';
 import { pause, until } from './expect.mjs';
+import { acquainted } from './person.mjs';
 import { callStage, newRoom } from './stage.mjs';
 import { KEY, SECRET } from './tokens.mjs';
 
@@ -110,10 +111,6 @@ async function call(...identities) {
   const room = newRoom();
   const people = await stage.people(...identities);
   for (const person of people) await person.join(stage.server, room);
-  for (const person of people) {
-    for (const other of people) {
-      if (other !== person) await until(() => person.knows(other), `${person.identity} to know ${other.identity}`);
-    }
-  }
+  await acquainted(...people);
   return [room, people];
 }

@@ -131,7 +131,7 @@ describe('end-to-end encryption', () => {
     ['vp9', 'video/VP9'],
     ['h264', 'video/H264'],
   ]) {
-    // covers: codec.e2ee
+    // covers: codec.e2ee, sdk.e2ee
     test(`${codec} and sound reach who has the key, also late and after a mute`, async () => {
       const room = newRoom();
       const [ada, bob, carol, eve] = await stage.people('ada', 'bob', 'carol', 'eve');

@@ -18,22 +18,26 @@ export class Person {
     this.page = page;
   }
 
-  /** Opens the test page, not joined yet; `lacks` are media types of codecs that it does without. */
-  static async open(browser, harness, identity, lacks = []) {
+  /**
+   * Opens the test page, not joined yet. `lacks` are media types of codecs that it does without, as `video/VP9`; the key frames of a
+   * `gated` one can be withheld.
+   */
+  static async open(browser, harness, identity, { lacks = [], gated = false } = {}) {
     const context = await browser.newContext();
     const page = await context.newPage();
     const person = new Person(identity, page);
-    await page.goto(lacks.length > 0 ? `${harness.url}?lacks=${lacks}` : harness.url);
+    const wishes = new URLSearchParams({ ...(lacks.length > 0 && { lacks: lacks.join() }), ...(gated && { gated }) });
+    await page.goto(`${harness.url}?${wishes}`);
     await page.waitForFunction(() => window.client);
     return person;
   }
 
   /**
-   * Joins `room`. `mode` is `single` or `dual` peer connections; `grants` go into the token; `publish` and `options` are
-   * publish defaults and room options of `livekit-client` beside those of the test page.
+   * Joins `room`. `mode` is `single` or `dual` peer connections; `grants` and `claims` go into the token; `publish` and
+   * `options` are publish defaults and room options of `livekit-client` beside those of the test page.
    */
-  async join(server, room, { mode = 'single', grants = {}, autoSubscribe = true, publish = {}, options = {} } = {}) {
-    const jwt = await token(room, this.identity, grants);
+  async join(server, room, { mode = 'single', grants = {}, claims = {}, autoSubscribe = true, publish = {}, options = {} } = {}) {
+    const jwt = await token(room, this.identity, grants, { keys: server.keys, ...claims });
     await this.do(
       ([url, jwt, options, publish, autoSubscribe]) => window.client.join(url, jwt, options, { autoSubscribe }, publish),
       [server.url, jwt, { singlePeerConnection: mode === 'single', ...options }, publish, autoSubscribe],
@@ -210,4 +214,13 @@ export class Person {
 export async function assertMutual(ada, bob) {
   const [seen] = await Promise.all([ada.sees(bob), bob.sees(ada), ada.hears(bob), bob.hears(ada)]);
   assert.equal(seen.codec, 'video/VP8');
+}
+
+/** Waits until each of them knows all others. */
+export async function acquainted(...people) {
+  for (const person of people) {
+    for (const other of people) {
+      if (other !== person) await until(() => person.knows(other), `${person.identity} to know ${other.identity}`);
+    }
+  }
 }

@@ -2,43 +2,17 @@
 // something stands still. What it shows comes from /debug/rooms, which needs a grant.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
-import { Browsers } from './chromium.mjs';
+import { test } from 'node:test';
 import { until } from './expect.mjs';
-import { serveHarness } from './harness.mjs';
-import { Person } from './person.mjs';
 import { Server } from './server.mjs';
-import { newRoom } from './stage.mjs';
+import { callStage, newRoom } from './stage.mjs';
 import { token } from './tokens.mjs';
-import { Visitor } from './visitor.mjs';
 
 /** The room of the screenshots. */
 const SHOWN_ROOM = 'design-review';
+const WINDOW = { width: 1440, height: 1000 };
 
-let server;
-let harness;
-let browsers;
-let browser;
-let present = [];
-
-before(async () => {
-  server = await Server.start();
-  harness = await serveHarness();
-  browsers = await Browsers.prepare();
-  browser = await browsers.launch();
-});
-
-afterEach(async () => {
-  const all = present;
-  present = [];
-  for (const one of all) await one.close();
-});
-
-after(async () => {
-  await browsers?.close();
-  harness?.stop();
-  await server?.stop();
-});
+const stage = callStage();
 
 test('the page lists rooms and opens one', async () => {
   await call(newRoom());
@@ -125,6 +99,71 @@ test('why a picture is frozen: its publisher sends no packets', async () => {
   await operator.screenshot('rooms-phone');
 });
 
+// covers: why.codec
+test('why nothing comes: the browser lacks the codec', async () => {
+  const room = newRoom();
+  const [ada] = await call(room, { publish: { videoCodec: 'vp9', backupCodec: false } });
+  const carol = await stage.person('carol', { lacks: ['video/VP9'] });
+  await carol.join(stage.server, room);
+  await carol.hears(ada);
+  const operator = await open(`/rooms?room=${room}`);
+  const camera = stream(await pick(operator, 'carol'), 'ada', 'camera');
+  await says(camera, 'codec');
+  assert.match(await camera.textContent(), /cannot decode/);
+  await says(stream(await pick(operator, 'bob'), 'ada', 'camera'), '');
+});
+
+// covers: why.bandwidth
+test('why a picture stands still: it does not fit into the bandwidth', async () => {
+  const room = newRoom();
+  const [, bob] = await call(room);
+  const operator = await open(`/rooms?room=${room}`);
+  const camera = stream(await pick(operator, 'bob'), 'ada', 'camera');
+  await bob.do(() => window.client.room.simulateScenario('subscriber-bandwidth', 20_000));
+  await says(camera, 'bandwidth');
+  await bob.do(() => window.client.room.simulateScenario('subscriber-bandwidth', 0));
+  await says(camera, '');
+});
+
+// covers: why.awaiting_key_frame
+test('why a picture does not begin: no key frame comes', async () => {
+  const room = newRoom();
+  const [ada, bob] = await call(room, { ada: { gated: true } });
+  await ada.do(() => window.client.withholdKeyFrames());
+  const [carol] = await stage.people('carol');
+  await carol.join(stage.server, room);
+  await carol.hears(ada);
+  const operator = await open(`/rooms?room=${room}`);
+  const camera = stream(await pick(operator, 'carol'), 'ada', 'camera');
+  await says(camera, 'awaiting_key_frame');
+  assert.match(await camera.textContent(), /only begin with a key frame/);
+  assert.equal(await carol.do(() => window.client.luma('ada')), null, 'carol sees a picture');
+  assert.ok(await bob.knows(carol));
+});
+
+test('in production the page is on the admin port, and nothing of it on the public one', async (t) => {
+  const server = await Server.startProduction();
+  t.after(() => server.stop());
+  const room = newRoom();
+  await call(room, { server });
+  const list = await token('', 'operator', { roomJoin: false, roomList: true }, { keys: server.keys });
+  const headers = { authorization: `Bearer ${list}` };
+  for (const path of ['/rooms', '/rooms.html', '/debug/rooms', `/debug/rooms/${room}`, '/dev/operator']) {
+    assert.equal((await fetch(`${server.page}${path}`, { headers })).status, 404, path);
+  }
+  assert.equal((await fetch(`${server.admin}/debug/rooms`)).status, 401, 'a token is wanted on the admin port, too');
+  assert.equal((await fetch(`${server.admin}/dev/operator`)).status, 404, 'tokens are given away');
+  assert.equal((await (await fetch(`${server.admin}/debug/rooms/${room}`, { headers })).json()).name, room);
+
+  const operator = await open(`/rooms?room=${room}`, server.admin);
+  await operator.see('gate').waitFor();
+  await operator.see('token-input').fill(list);
+  await operator.click('token-submit');
+  await until(async () => (await operator.see('verdict').getAttribute('data-tone')) === 'good', 'the good verdict');
+  assert.equal(await operator.see('participant').count(), 2);
+  await says(stream(await pick(operator, 'bob'), 'ada', 'camera'), '');
+});
+
 test('a token from the link is what counts, and one that does not do is named', async () => {
   const room = newRoom();
   await call(room);
@@ -146,7 +185,7 @@ test('the route behind the page wants a grant', async () => {
   await call(room);
   const ask = async (path, jwt) => {
     const headers = jwt ? { authorization: `Bearer ${jwt}` } : {};
-    const response = await fetch(`http://127.0.0.1:${server.port}${path}`, { headers });
+    const response = await fetch(`${stage.server.page}${path}`, { headers });
     return { status: response.status, body: await response.json() };
   };
   const list = await token('', 'operator', { roomJoin: false, roomList: true });
@@ -167,10 +206,9 @@ test('the route behind the page wants a grant', async () => {
 });
 
 /** Ada and Bob see and hear each other; Ada's camera rests while nobody watches. */
-async function call(room) {
-  const [ada, bob] = await Promise.all(['ada', 'bob'].map((identity) => Person.open(browser, harness, identity)));
-  present.push(ada, bob);
-  await ada.join(server, room, { options: { dynacast: true } });
+async function call(room, { server = stage.server, publish, ada: wishes } = {}) {
+  const [ada, bob] = await Promise.all([stage.person('ada', wishes), stage.person('bob')]);
+  await ada.join(server, room, { options: { dynacast: true }, publish });
   await ada.showAndSpeak();
   await bob.join(server, room);
   await bob.showAndSpeak();
@@ -180,10 +218,9 @@ async function call(room) {
   return [ada, bob];
 }
 
-async function open(path) {
-  const operator = await Visitor.open(browser, 'the operator', `${server.page}${path}`, { width: 1440, height: 1000 });
-  present.push(operator);
-  return operator;
+/** Somebody in front of `path`: on the page of dev mode, or wherever the operator of `where` looks. */
+function open(path, where = stage.server.page) {
+  return stage.visitor('the operator', `${where}${path}`, WINDOW);
 }
 
 /** Opens the details of a participant. */
@@ -199,5 +236,6 @@ function stream(detail, publisher, source) {
 }
 
 async function says(row, why, options) {
-  await until(async () => (await row.getAttribute('data-why')) === why, `the reason ${why || 'none'}`, options);
+  const said = () => row.getAttribute('data-why');
+  await until(async () => (await said()) === why, `the reason ${why || 'none'}`, { diagnose: said, ...options });
 }

@@ -1,10 +1,14 @@
-// A plenum-sfu in dev mode, started for one test file and ended by its process id.
+// A plenum-sfu, started for one test file and ended by its process id: in dev mode, or in production.
 
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { pause, until } from './expect.mjs';
+import { DEV_KEYS } from './tokens.mjs';
 
 /** UDP ports that one server gets: one a Shard. */
 const MEDIA_PORTS = 4;
@@ -12,10 +16,16 @@ const MEDIA_PORTS = 4;
 const SHOWN_LINES = 40;
 /** How long an orderly end may take before the process is killed. */
 const END_WITHIN_MS = 5_000;
+/** How often free ports are looked for. */
+const ATTEMPTS = 3;
+/** Keys of a server in production, which refuses those of dev mode. */
+const PRODUCTION_KEYS = { key: 'operations', secret: 'a secret for tests, longer than 32 bytes' };
 
 export class Server {
   #process;
   #log = [];
+  #folder;
+  keys = DEV_KEYS;
 
   constructor(port, mediaPort, tcpPort) {
     this.port = port;
@@ -23,19 +33,40 @@ export class Server {
     this.tcpPort = tcpPort;
   }
 
-  /** Starts a server on free ports and waits until it is ready. */
-  static async start(environment = {}) {
-    const binary = process.env.PLENUM_SFU;
-    if (!binary) throw new Error('PLENUM_SFU names no binary: build plenum-sfu, then set it to the path');
-    const server = new Server(await freePort(), await freeMediaPorts(MEDIA_PORTS), await freePort());
-    server.#spawn(binary, environment);
-    try {
-      await until(() => server.#ready(), 'plenum-sfu to be ready', { within: 15_000 });
-    } catch (error) {
-      await server.stop();
-      throw new Error(`${error.message}\n${server.log()}`);
+  /** Starts a server in dev mode on free ports and waits until it is ready. */
+  static start(environment = {}) {
+    return Server.#launch((server) => server.#start(['--dev'], environment));
+  }
+
+  /** The same in production: with a file of settings and an admin port. */
+  static startProduction() {
+    return Server.#launch(async (server) => {
+      server.keys = PRODUCTION_KEYS;
+      server.adminPort = await freePort();
+      server.#folder = await mkdtemp(join(tmpdir(), 'plenum-server-'));
+      const file = join(server.#folder, 'plenum.yaml');
+      await writeFile(file, `keys:\n  ${PRODUCTION_KEYS.key}: "${PRODUCTION_KEYS.secret}"\n`);
+      await server.#start(['--config', file], { PLENUM_ADMIN_ADDRESS: `127.0.0.1:${server.adminPort}` });
+    });
+  }
+
+  /** A port that was free a moment ago may be another program's by now: then others are looked for. */
+  static async #launch(start) {
+    for (let attempt = 1; ; attempt += 1) {
+      const server = new Server(await freePort(), await freeMediaPorts(MEDIA_PORTS), await freePort());
+      try {
+        await start(server);
+        return server;
+      } catch (error) {
+        await server.stop();
+        if (attempt === ATTEMPTS || !server.log().includes('Address already in use')) throw new Error(`${error.message}\n${server.log()}`);
+      }
     }
-    return server;
+  }
+
+  async #start(words, environment) {
+    this.#spawn(words, environment);
+    await until(() => this.#ready(), 'plenum-sfu to be ready', { within: 15_000 });
   }
 
   /** For `livekit-client`. */
@@ -48,12 +79,22 @@ export class Server {
     return `http://localhost:${this.port}`;
   }
 
+  /** For operators, in production. */
+  get admin() {
+    return `http://localhost:${this.adminPort}`;
+  }
+
   /** The last lines that the server wrote. */
   log() {
     return this.#log.slice(-SHOWN_LINES).join('\n');
   }
 
   async stop() {
+    await this.#end();
+    if (this.#folder) await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  async #end() {
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
     const ended = once(child, 'exit');
@@ -65,8 +106,10 @@ export class Server {
     }
   }
 
-  #spawn(binary, environment) {
-    this.#process = spawn(binary, ['--dev'], {
+  #spawn(words, environment) {
+    const binary = process.env.PLENUM_SFU;
+    if (!binary) throw new Error('PLENUM_SFU names no binary: build plenum-sfu, then set it to the path');
+    this.#process = spawn(binary, words, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         ...process.env,

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { until } from './expect.mjs';
-import { callStage, newRoom } from './stage.mjs';
+import { MODES, callStage, newRoom } from './stage.mjs';
 
 const [ADA_LUMA, BOB_LUMA] = [60, 200];
 const [ADA_HZ, BOB_HZ] = [440, 880];
@@ -14,7 +14,7 @@ const SERVER_SHUTDOWN = 3;
 /** A simulated speaker speaks for three seconds. */
 const SILENT_AGAIN = { within: 15_000 };
 
-/** After these the client is back by itself. */
+/** After these the client is back by itself, and the call goes on. */
 const RECOVERING = [
   'signal-reconnect',
   'resume-reconnect',
@@ -30,87 +30,77 @@ const RECOVERING = [
 
 const stage = callStage();
 
-for (const [mode, path] of [
-  ['single', '/rtc/v1'],
-  ['dual', '/rtc'],
-]) {
-  describe(`simulated faults on ${path}`, () => {
-    for (const scenario of RECOVERING) {
-      // covers: in.simulate, simulate.node_failure, simulate.migration, simulate.leave_request_full_reconnect
-      // covers: simulate.disconnect_signal_on_resume, simulate.disconnect_signal_on_resume_no_messages
-      // covers: simulate.switch_candidate_protocol, sdk.resume, sdk.full_reconnect
-      test(`the call goes on after ${scenario}`, async () => {
-        const [ada, bob] = await call(mode);
-        const before = (await ada.eventNames()).length;
-        await simulate(ada, scenario);
-        await ada.event('reconnected', { since: before, ...PATIENT });
-        await assertCall(ada, bob);
-        assert.equal(await ada.do(() => window.client.room.state), 'connected');
-      });
-    }
+// Both modes wait for most of their time, so they wait together.
+describe('simulated faults', { concurrency: 2 }, () => {
+  for (const [mode, path] of MODES) {
+    describe(`on ${path}`, { concurrency: 1 }, () => {
+      const inCall = stage.longCall((opener) => call(opener, mode));
 
-    // covers: simulate.server_leave, out.leave, sdk.disconnect_reasons
-    test('server-leave ends the call and says why', async () => {
-      const [ada, bob] = await call(mode);
-      await simulate(ada, 'server-leave');
-      assert.equal((await ada.event('disconnected', PATIENT)).reason, SERVER_SHUTDOWN);
-      await bob.event('participantDisconnected', PATIENT);
-    });
+      for (const scenario of RECOVERING) {
+        // covers: in.simulate, simulate.node_failure, simulate.migration, simulate.leave_request_full_reconnect
+        // covers: simulate.disconnect_signal_on_resume, simulate.disconnect_signal_on_resume_no_messages
+        // covers: simulate.switch_candidate_protocol, sdk.resume, sdk.full_reconnect
+        test(`the call goes on after ${scenario}`, () =>
+          inCall(async (ada, bob) => {
+            const since = (await ada.eventNames()).length;
+            await simulate(ada, scenario);
+            await ada.event('reconnected', { since, ...PATIENT });
+            await assertCall(ada, bob);
+            assert.equal(await ada.do(() => window.client.room.state), 'connected');
+          }));
+      }
 
-    // covers: simulate.speaker_update, out.speakers_changed
-    test('speaker announces somebody who is silent, for a while', async () => {
-      const room = newRoom();
-      const [ada, bob] = await stage.people('ada', 'bob');
-      await ada.join(stage.server, room, { mode });
-      await bob.join(stage.server, room, { mode });
-      // Speakers are announced to those who could hear them.
-      await ada.sings(ADA_HZ);
-      await bob.hears(ada, PATIENT);
-      await ada.do(() => window.client.room.localParticipant.setMicrophoneEnabled(false));
-      await bob.event('trackMuted');
-      const speaks = () => bob.do(() => window.client.room.remoteParticipants.get('ada').isSpeaking);
-      await until(async () => !(await speaks()), 'the voice to end', SILENT_AGAIN);
-      await simulate(ada, 'speaker');
-      await until(speaks, 'ada to be said to speak');
-      await until(async () => !(await speaks()), 'ada to be silent again', SILENT_AGAIN);
-    });
+      // covers: simulate.subscriber_bandwidth, out.stream_state_update
+      test('subscriber-bandwidth pauses a picture that does not fit, says so, and leaves the sound', () =>
+        inCall(async (ada, bob) => {
+          const bandwidth = (bits) => bob.do((bits) => window.client.room.simulateScenario('subscriber-bandwidth', bits), bits);
+          const streamState = () => bob.do(() => window.client.publication('ada', 'video')?.track?.streamState);
+          await bandwidth(20_000);
+          await until(async () => (await streamState()) === 'paused', 'the picture to be paused', PATIENT);
+          await bob.hearsTone(ada, ADA_HZ, PATIENT);
+          await bandwidth(0);
+          await until(async () => (await streamState()) === 'active', 'the picture to go on', PATIENT);
+          await assertCall(ada, bob);
+        }));
 
-    // covers: simulate.subscriber_bandwidth, out.stream_state_update
-    test('subscriber-bandwidth pauses a picture that does not fit, says so, and leaves the sound', async () => {
-      const [ada, bob] = await call(mode);
-      const bandwidth = (bits) =>
-        bob.do((bits) => window.client.room.simulateScenario('subscriber-bandwidth', bits), bits);
-      const streamState = () =>
-        bob.do((identity) => {
-          const camera = window.client.room.remoteParticipants.get(identity)?.getTrackPublication('camera');
-          return camera?.track?.streamState;
-        }, ada.identity);
-      await bandwidth(20_000);
-      await until(async () => (await streamState()) === 'paused', 'the picture to be paused', PATIENT);
-      await bob.hearsTone(ada, ADA_HZ, PATIENT);
-      await bandwidth(0);
-      await until(async () => (await streamState()) === 'active', 'the picture to go on', PATIENT);
-      await assertCall(ada, bob);
+      // covers: simulate.speaker_update, out.speakers_changed
+      test('speaker announces somebody who is silent, for a while', () =>
+        inCall(async (ada, bob) => {
+          const since = (await bob.eventNames()).length;
+          await ada.do(() => window.client.room.localParticipant.setMicrophoneEnabled(false));
+          await bob.event('trackMuted', { since });
+          const speaks = () => bob.do(() => window.client.room.remoteParticipants.get('ada').isSpeaking);
+          await until(async () => !(await speaks()), 'the voice to end', SILENT_AGAIN);
+          await simulate(ada, 'speaker');
+          await until(speaks, 'ada to be said to speak');
+          await until(async () => !(await speaks()), 'ada to be silent again', SILENT_AGAIN);
+        }));
+
+      // covers: simulate.server_leave, out.leave, sdk.disconnect_reasons
+      test('server-leave ends the call and says why', () =>
+        inCall(async (ada, bob) => {
+          const [seenByAda, seenByBob] = [(await ada.eventNames()).length, (await bob.eventNames()).length];
+          await simulate(ada, 'server-leave');
+          assert.equal((await ada.event('disconnected', { since: seenByAda, ...PATIENT })).reason, SERVER_SHUTDOWN);
+          await bob.event('participantDisconnected', { since: seenByBob, ...PATIENT });
+        }));
     });
-  });
-}
+  }
+});
 
 function simulate(person, scenario) {
   return person.do((scenario) => window.client.room.simulateScenario(scenario), scenario);
 }
 
 /** Ada and Bob, each with a brightness and a tone of their own. */
-async function call(mode) {
+async function call(opener, mode) {
   const room = newRoom();
-  const [ada, bob] = await stage.people('ada', 'bob');
-  await ada.join(stage.server, room, { mode });
-  await bob.join(stage.server, room, { mode });
-  await ada.paints(ADA_LUMA);
-  await ada.sings(ADA_HZ);
-  await bob.paints(BOB_LUMA);
-  await bob.sings(BOB_HZ);
+  const people = await opener.people('ada', 'bob');
+  const [ada, bob] = people;
+  await Promise.all(people.map((person) => person.join(stage.server, room, { mode })));
+  await Promise.all([ada.paints(ADA_LUMA), ada.sings(ADA_HZ), bob.paints(BOB_LUMA), bob.sings(BOB_HZ)]);
   await assertCall(ada, bob);
-  return [ada, bob];
+  return people;
 }
 
 /** Frames that are sent from now on arrive, and are what the other sends. */

@@ -4,20 +4,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { until } from './expect.mjs';
 import { assertMutual } from './person.mjs';
-import { callStage, newRoom } from './stage.mjs';
+import { MODES, callStage } from './stage.mjs';
 
 const stage = callStage();
 
-for (const mode of ['single', 'dual']) {
+for (const [mode] of MODES) {
   // covers: simulate.switch_candidate_protocol, sdk.ice_tcp
   test(`a page that asks for TCP has its next session on it (${mode})`, async () => {
-    const room = newRoom();
-    const [ada, bob] = await stage.people('ada', 'bob');
-    await ada.join(stage.server, room, { mode });
-    await bob.join(stage.server, room, { mode });
-    await ada.showAndSpeak();
-    await bob.showAndSpeak();
-    await assertMutual(ada, bob);
+    const [ada, bob] = await stage.meet(mode);
     const all = (protocols, wanted) => protocols.length > 0 && protocols.every((protocol) => protocol === wanted);
     assert.ok(all(await ada.protocols(), 'udp'), 'the call began on UDP');
 

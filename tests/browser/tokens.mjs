@@ -1,13 +1,15 @@
-// Tokens by LiveKit's own server SDK, with the keys of dev mode.
+// Tokens by LiveKit's own server SDK, with the keys of dev mode where no others are given.
 
 import { AccessToken } from 'livekit-server-sdk';
 
 export const KEY = 'devkey';
 export const SECRET = 'secret';
+export const DEV_KEYS = { key: KEY, secret: SECRET };
 
-/** A token for one participant; `grants` are added to the video grant, `rest` holds name, metadata and the like. */
-export function token(room, identity, grants = {}, rest = {}) {
-  const access = new AccessToken(KEY, SECRET, { identity, name: identity, ttl: '10m', ...rest });
+/** A token for one participant; `grants` are added to the video grant, `rest` holds name, metadata, ttl and the like. */
+export function token(room, identity, grants = {}, { keys = DEV_KEYS, kind, ...rest } = {}) {
+  const access = new AccessToken(keys.key, keys.secret, { identity, name: identity, ttl: '10m', ...rest });
+  if (kind) access.kind = kind;
   access.addGrant({ room, roomJoin: true, canUpdateOwnMetadata: true, ...grants });
   return access.toJwt();
 }

@@ -82,6 +82,32 @@ async def test_text_streams_arrive_whole(server, room):
     await leave_all(ada, bob, carol)
 
 
+# covers: data.transcription
+async def test_what_an_agent_writes_down_arrives_and_what_others_claim_does_not(server, room):
+    scribe, ada, bob = Person("scribe"), Person("ada"), Person("bob")
+    await scribe.join(server.url, room, kind="agent")
+    await ada.join(server.url, room)
+    await bob.join(server.url, room)
+    microphone = await ada.speak()
+    await until(lambda: bob.heard["ada"], "bob to hear ada")
+    written = []
+    bob.room.on("transcription_received", lambda segments, of, track: written.append((of.identity, track.sid, [one.text for one in segments])))
+
+    async def write(author: Person, text: str) -> None:
+        segment = rtc.TranscriptionSegment(id=text, text=text, start_time=0, end_time=0, language="en", final=True)
+        said = rtc.Transcription(participant_identity="ada", track_sid=microphone.sid, segments=[segment])
+        await author.room.local_participant.publish_transcription(said)
+
+    await write(ada, "what nobody said")
+    await write(scribe, "good morning")
+    await until(lambda: written, "the transcription")
+    # It comes after what ada claimed, on the same channel.
+    await ada.room.local_participant.publish_data("after it")
+    await until(lambda: bob.data, "ada's packet")
+    assert written == [("ada", microphone.sid, ["good morning"])]
+    await leave_all(scribe, ada, bob)
+
+
 # covers: data.rpc_request, data.rpc_ack, data.rpc_response, sdk.rpc
 async def test_rpc_passes_through(server, room):
     ada, bob, carol = await three(server, room)

@@ -179,16 +179,66 @@ describe('with Chromium', () => {
       await page.close();
     });
   }
+
+  // covers: sdk.e2ee, codec.e2ee, data.encrypted_packet
+  test('a caller and a page that have the same key see, hear and read each other', async () => {
+    const room = newRoom();
+    const key = 'only for us';
+    const encryption = { keyProviderOptions: { sharedKey: new TextEncoder().encode(key) } };
+    const ada = await enter(room, 'ada', { options: { encryption } });
+    const page = await Person.open(chromium, harness, 'page');
+    await page.join(server, room, { options: { passphrase: key, sealData: true } });
+    await Promise.all([ada.shows(DARK), ada.sings(LOW_HZ), page.paints(BRIGHT), page.sings(HIGH_HZ)]);
+    await Promise.all([
+      ada.sees('page', BRIGHT),
+      ada.hears('page', HIGH_HZ),
+      page.seesLuma({ identity: 'ada' }, DARK, PATIENT),
+      page.hearsTone({ identity: 'ada' }, LOW_HZ, PATIENT),
+    ]);
+    await ada.me.publishData(new TextEncoder().encode('from ada'), { reliable: true });
+    await page.do(() => window.client.room.localParticipant.publishData(new TextEncoder().encode('from the page'), { reliable: true }));
+    await until(() => ada.data.length > 0, 'the packet of the page', PATIENT);
+    assert.equal(ada.data[0].text, 'from the page');
+    await until(() => page.do(() => window.client.data.length > 0), 'the packet of ada', PATIENT);
+    assert.equal((await page.do(() => window.client.data))[0].text, 'from ada');
+    const bytes = await page.do(() => window.client.arrived.join(''));
+    assert.ok(!bytes.includes('from ada'), 'a packet came in the open');
+    await page.close();
+  });
+
+  // covers: data.transcription, sdk.transcription
+  test('what an agent writes down reaches a page as it is said', async () => {
+    const room = newRoom();
+    const scribe = await enter(room, 'scribe', { claims: { kind: 'agent' } });
+    const page = await Person.open(chromium, harness, 'page');
+    await page.join(server, room);
+    await page.sings(HIGH_HZ);
+    await scribe.hears('page', HIGH_HZ);
+    const trackSid = await page.do(() => window.client.room.localParticipant.getTrackPublication('microphone').trackSid);
+    const write = (text, final) => {
+      const segment = { id: 'one', text, final, startTime: 0n, endTime: 0n, language: 'en' };
+      return scribe.me.publishTranscription({ participantIdentity: 'page', trackSid, segments: [segment] });
+    };
+    await write('good', false);
+    await write('good morning', true);
+    const written = () => page.do(() => window.client.transcriptions);
+    await until(async () => (await written()).length === 2, 'both versions', { diagnose: written, ...PATIENT });
+    assert.deepEqual(await written(), [
+      { of: 'page', track: trackSid, text: 'good', final: false },
+      { of: 'page', track: trackSid, text: 'good morning', final: true },
+    ]);
+    await page.close();
+  });
 });
 
 function newRoom() {
   return `room-${randomBytes(4).toString('hex')}`;
 }
 
-async function enter(room, identity) {
+async function enter(room, identity, options) {
   const caller = new Caller(identity);
   present.push(caller);
-  return caller.join(server, room);
+  return caller.join(server, room, options);
 }
 
 /** Callers of these identities in one room, each knowing all others. */

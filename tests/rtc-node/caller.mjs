@@ -74,8 +74,9 @@ export class Caller {
     return this.room.localParticipant;
   }
 
-  async join(server, room, { grants = {}, autoSubscribe = true } = {}) {
-    await this.room.connect(server.url, await token(room, this.identity, grants), { autoSubscribe, dynacast: false });
+  /** Joins; `grants` and `claims` go into the token, `options` to the SDK. */
+  async join(server, room, { grants = {}, claims = {}, options = {} } = {}) {
+    await this.room.connect(server.url, await token(room, this.identity, grants, claims), { autoSubscribe: true, dynacast: false, ...options });
     return this;
   }
 

@@ -57,20 +57,50 @@ window.WebSocket = class extends WebSocket {
 };
 
 /** Codecs that this page does without, as if its browser lacked them: `?lacks=video/VP9,audio/red`. */
-const lacks = new URLSearchParams(location.search).get('lacks')?.split(',') ?? [];
-if (lacks.length > 0) {
+const wishes = new URLSearchParams(location.search);
+const lacks = wishes.get('lacks')?.split(',') ?? [];
+/** With `?gated` every frame of a picture that leaves the page passes here, and key frames only until it is told otherwise. */
+const gate = wishes.has('gated') ? frameGate() : null;
+if (lacks.length > 0 || gate) {
   const add = RTCPeerConnection.prototype.addTransceiver;
   RTCPeerConnection.prototype.addTransceiver = function (trackOrKind, init) {
     const transceiver = add.call(this, trackOrKind, init);
-    const { codecs } = RTCRtpReceiver.getCapabilities(transceiver.receiver.track.kind);
-    transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => !lacks.includes(mimeType)));
+    const { kind } = transceiver.receiver.track;
+    if (lacks.length > 0) {
+      const { codecs } = RTCRtpReceiver.getCapabilities(kind);
+      transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => !lacks.includes(mimeType)));
+    }
+    // Chromium looks for it once, right after a sender was made.
+    if (gate && kind === 'video') transceiver.sender.transform = new RTCRtpScriptTransform(gate);
     return transceiver;
   };
 }
 
+function frameGate() {
+  const program = `let closed = false;
+    onmessage = () => { closed = true; postMessage('closed'); };
+    onrtctransform = ({ transformer }) => transformer.readable
+      .pipeThrough(new TransformStream({ transform: (frame, out) => { if (!closed || frame.type !== 'key') out.enqueue(frame); } }))
+      .pipeTo(transformer.writable);`;
+  return new Worker(URL.createObjectURL(new Blob([program], { type: 'text/javascript' })));
+}
+
+/** What came on data channels, as the server sent it. */
+const arrived = [];
+const { get, set, ...property } = Object.getOwnPropertyDescriptor(RTCDataChannel.prototype, 'onmessage');
+Object.defineProperty(RTCDataChannel.prototype, 'onmessage', {
+  ...property,
+  get,
+  set(listener) {
+    this.addEventListener('message', ({ data }) => arrived.push(new TextDecoder('latin1').decode(data)));
+    set.call(this, listener);
+  },
+});
+
 class Client {
   room = null;
   sockets = sockets;
+  arrived = arrived;
   /** `{ at, name }` for each event of RECORDED; Disconnected has its reason. */
   events = [];
   /** Times of decoded frames by the publisher's identity. */
@@ -81,13 +111,15 @@ class Client {
   data = [];
   /** `{ from, text, topic }` for each text stream. */
   texts = [];
+  /** `{ of, track, text, final }` for each segment of a transcription. */
+  transcriptions = [];
 
-  /** Joins; with a `passphrase` among the options all media is encrypted from end to end. */
-  async join(url, token, { passphrase, ...roomOptions } = {}, connectOptions, publishDefaults) {
+  /** Joins; with a `passphrase` among the options all media is encrypted from end to end, with `sealData` data too. */
+  async join(url, token, { passphrase, sealData, ...roomOptions } = {}, connectOptions, publishDefaults) {
     if (passphrase) {
       const keyProvider = new ExternalE2EEKeyProvider();
       await keyProvider.setKey(passphrase);
-      roomOptions.e2ee = { keyProvider, worker: new Worker('/e2ee.worker.js', { type: 'module' }) };
+      roomOptions[sealData ? 'encryption' : 'e2ee'] = { keyProvider, worker: new Worker('/e2ee.worker.js', { type: 'module' }) };
     }
     this.room = new Room({
       adaptiveStream: false,
@@ -203,6 +235,13 @@ class Client {
       .map((stats) => ({ ...stats, codec: report.get(stats.codecId)?.mimeType ?? null }));
   }
 
+  /** From now on no key frame leaves the page: a publisher that does not answer requests. It must have been opened as `gated`. */
+  async withholdKeyFrames() {
+    const closed = new Promise((resolve) => (gate.onmessage = resolve));
+    gate.postMessage('close');
+    await closed;
+  }
+
   /** Publishes a camera that flashes while its microphone beeps. */
   async flash() {
     const { video, audio } = flashAndBeep();
@@ -254,6 +293,10 @@ class Client {
     room.on(RoomEvent.TrackUnsubscribed, (track) => track.detach().forEach((element) => element.remove()));
     room.on(RoomEvent.ActiveSpeakersChanged, (speakers) => {
       for (const speaker of speakers) this.speakers.add(speaker.identity);
+    });
+    room.on(RoomEvent.TranscriptionReceived, (segments, participant, publication) => {
+      const said = { of: participant?.identity ?? null, track: publication?.trackSid ?? null };
+      for (const { text, final } of segments) this.transcriptions.push({ ...said, text, final });
     });
     room.on(RoomEvent.DataReceived, (payload, participant, _kind, topic) => {
       this.data.push({ from: participant?.identity ?? null, text: new TextDecoder().decode(payload), topic: topic ?? null });
