@@ -145,4 +145,5 @@ async def test_a_call_is_counted(server, room):
     assert now["plenum_process_resident_memory_bytes"] > 1e6
     assert now["plenum_process_cpu_seconds_total"] > 0
     assert now["plenum_process_uptime_seconds"] > 0
+    assert "\x1b" not in server.process.log.read_text(), "colours in a file"
     await leave_all(ada, bob)

@@ -1,5 +1,7 @@
 //! The log: its form, and its filter, which can change while the process runs.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Libraries whose details never reach the log: strangers could fill it with bad requests, and requests carry tokens.
@@ -40,13 +42,14 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
         .map_err(|error| format!("`{level}`: {error}"))
 }
 
-/// Starts the log, to standard error.
+/// Starts the log, to standard error; in colours only where somebody looks on.
 ///
 /// # Errors
 /// The filter can't be read.
 pub fn start(level: &str, json: bool) -> Result<LogFilter, String> {
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter(level)?);
     if json {
         let log = log.json().with_filter_reloading();
