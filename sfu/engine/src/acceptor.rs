@@ -18,10 +18,10 @@ use mio::{
 use plenum_transport::{DatagramKind, FrameReader, classify, ufrag_of};
 use plenum_types::{IceCredentials, Path, StreamId, Timestamp};
 use slab::Slab;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 
 use crate::{
-    BindError, Clock,
+    BindError, Clock, listen,
     queue::{Command, ShardQueue},
     sockets::family_missing,
     streams::NewStream,
@@ -129,30 +129,13 @@ struct Acceptor {
 pub(crate) fn bind(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, BindError> {
     let mut listeners = Vec::new();
     for address in addresses {
-        match listen(SocketAddr::new(*address, port)) {
-            Ok(listener) => listeners.push(listener),
+        match listen(SocketAddr::new(*address, port), LISTEN_BACKLOG) {
+            Ok(listener) => listeners.push(TcpListener::from_std(listener)),
             Err(error) if address.is_unspecified() && family_missing(&error) => {}
             Err(source) => return Err(BindError::TcpPort { port, source }),
         }
     }
     Ok(listeners)
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
-    // Connections of an earlier process may still be closing.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
 }
 
 /// Starts the thread.

@@ -399,26 +399,10 @@ fn listen_on(address: &str, setting: &str, variable: &str) -> anyhow::Result<Tcp
 
 /// One listener per address; a wildcard address whose family the machine lacks is left out.
 fn listen(config: &Config) -> anyhow::Result<Vec<TcpListener>> {
-    use socket2::{Domain, Protocol, Socket, Type};
     let mut listeners = Vec::new();
     for ip in &config.bind {
         let address = SocketAddr::new(*ip, config.port);
-        let bound = (|| {
-            let socket = Socket::new(
-                Domain::for_address(address),
-                Type::STREAM,
-                Some(Protocol::TCP),
-            )?;
-            if address.is_ipv6() {
-                socket.set_only_v6(true)?;
-            }
-            socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(LISTEN_BACKLOG)?;
-            std::io::Result::Ok(TcpListener::from(socket))
-        })();
-        match bound {
+        match plenum_engine::listen(address, LISTEN_BACKLOG) {
             Ok(listener) => listeners.push(listener),
             Err(error) if ip.is_unspecified() && error.kind() != std::io::ErrorKind::AddrInUse => {
                 tracing::debug!(%address, %error, "this address family is not served");
