@@ -16,12 +16,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use livekit_protocol::{
     self as proto, leave_request::Action, signal_response::Message as Response,
 };
-use plenum_engine::{Driven, Shard, ShardStats, TransmitSink};
+use plenum_engine::{Driven, Shard};
 use plenum_server::{
     auth::VideoGrant, config::Config, log::LogFilter, reload::Source, run::Server,
 };
 use plenum_transport::ConnectivityCheck;
-use plenum_types::{Path, RoomToShard, ShardId, ShardToRoom, Timestamp, WallClock};
+use plenum_types::{Path, ShardId, Timestamp};
 use prost::Message as _;
 use support::{Client, KEY, SECRET, free_ports, request_to, token, wait_for};
 
@@ -35,8 +35,11 @@ struct Fragile {
 }
 
 impl Driven for Fragile {
-    fn handle_command(&mut self, now: Timestamp, command: RoomToShard) {
-        self.shard.handle_command(now, command);
+    fn shard(&self) -> &Shard {
+        &self.shard
+    }
+    fn shard_mut(&mut self) -> &mut Shard {
+        &mut self.shard
     }
     fn handle_packet(&mut self, now: Timestamp, path: Path, packet: &mut [u8]) {
         if let Some(doomed) = &self.doomed
@@ -45,27 +48,6 @@ impl Driven for Fragile {
             panic!("injected by the test");
         }
         self.shard.handle_packet(now, path, packet);
-    }
-    fn handle_path_lost(&mut self, now: Timestamp, path: Path) {
-        self.shard.handle_path_lost(now, path);
-    }
-    fn has_path(&self, path: Path) -> bool {
-        self.shard.has_path(path)
-    }
-    fn next_timeout(&self) -> Timestamp {
-        self.shard.next_timeout()
-    }
-    fn handle_timeout(&mut self, now: Timestamp) {
-        self.shard.handle_timeout(now);
-    }
-    fn flush(&mut self, now: Timestamp, wall: WallClock, sink: &mut impl TransmitSink) {
-        self.shard.flush(now, wall, sink);
-    }
-    fn poll_event(&mut self) -> Option<ShardToRoom> {
-        self.shard.poll_event()
-    }
-    fn stats(&self) -> &ShardStats {
-        self.shard.stats()
     }
 }
 

@@ -9,12 +9,9 @@ use std::{
 };
 
 use plenum_engine::{
-    Clock, CommandError, Driven, Engine, ServeUntil, Shard, ShardHealth, ShardNews, ShardStats,
-    TransmitSink,
+    Clock, CommandError, Driven, Engine, ServeUntil, Shard, ShardHealth, ShardNews,
 };
-use plenum_types::{
-    Path, RoomHandle, RoomToShard, ShardCommand, ShardId, ShardToRoom, Timestamp, WallClock,
-};
+use plenum_types::{RoomHandle, RoomToShard, ShardCommand, ShardId, Timestamp};
 use tokio::sync::mpsc::Receiver;
 
 use crate::world::{ask, check, config, open_transport, wait_for};
@@ -29,36 +26,18 @@ struct Fragile {
 }
 
 impl Driven for Fragile {
+    fn shard(&self) -> &Shard {
+        &self.shard
+    }
+    fn shard_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
     fn handle_command(&mut self, now: Timestamp, command: RoomToShard) {
         if command.room == FATAL {
             (self.breaks)();
         } else {
             self.shard.handle_command(now, command);
         }
-    }
-    fn handle_packet(&mut self, now: Timestamp, path: Path, packet: &mut [u8]) {
-        self.shard.handle_packet(now, path, packet);
-    }
-    fn handle_path_lost(&mut self, now: Timestamp, path: Path) {
-        self.shard.handle_path_lost(now, path);
-    }
-    fn has_path(&self, path: Path) -> bool {
-        self.shard.has_path(path)
-    }
-    fn next_timeout(&self) -> Timestamp {
-        self.shard.next_timeout()
-    }
-    fn handle_timeout(&mut self, now: Timestamp) {
-        self.shard.handle_timeout(now);
-    }
-    fn flush(&mut self, now: Timestamp, wall: WallClock, sink: &mut impl TransmitSink) {
-        self.shard.flush(now, wall, sink);
-    }
-    fn poll_event(&mut self) -> Option<ShardToRoom> {
-        self.shard.poll_event()
-    }
-    fn stats(&self) -> &ShardStats {
-        self.shard.stats()
     }
 }
 
