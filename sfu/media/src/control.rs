@@ -25,7 +25,8 @@ impl Shard {
     /// Takes an opened compound packet.
     pub(crate) fn receive_rtcp(&mut self, now: Timestamp, key: TransportKey, datagram: &[u8]) {
         let mut asked = 0;
-        for packet in Compound::new(datagram) {
+        let mut compound = Compound::new(datagram);
+        for packet in compound.by_ref() {
             match packet {
                 RtcpPacket::SenderReport(report) => {
                     self.on_sender_report(now, key, &report.info);
@@ -51,6 +52,7 @@ impl Shard {
                 | RtcpPacket::Other { .. } => {}
             }
         }
+        self.stats.malformed += u64::from(compound.was_malformed());
     }
 
     fn on_sender_report(&mut self, now: Timestamp, key: TransportKey, info: &SenderInfo) {

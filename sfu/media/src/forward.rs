@@ -17,7 +17,7 @@ use crate::{
     shard::Shard,
     subscription::{Alignment, Forward},
     track::Track,
-    transports::{Incoming, TransportEntry},
+    transports::{Incoming, TransportEntry, UPLINK},
 };
 
 /// Header extension elements that matter here.
@@ -68,6 +68,10 @@ impl Shard {
         let Some(entry) = self.transports.get_mut(transport) else {
             return;
         };
+        if !entry.uplink.take(datagram.len() as u64, UPLINK, now) {
+            self.stats.over_rate += 1;
+            return;
+        }
         let elements = Elements::read(entry, &packet);
         if let Some(sequence) = elements.transport_sequence {
             entry.arrivals.record(sequence, now);
@@ -109,6 +113,10 @@ impl Shard {
                 return;
             }
             layer.set_source(packet.ssrc());
+        }
+        if !layer.within_rate(datagram.len(), kind, now) {
+            self.stats.over_rate += 1;
+            return;
         }
         let read = if payload.is_empty() {
             None

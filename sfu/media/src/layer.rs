@@ -6,6 +6,7 @@ use plenum_rtp::SequenceExtender;
 use plenum_types::{EncodingParams, MediaKind, NtpTime, Ssrc, Timestamp};
 
 use crate::{
+    bucket::{Bucket, Limit},
     history::{History, HistoryBudget, Packet},
     key_frames::KeyFrames,
     keys::SubscriptionKey,
@@ -20,6 +21,12 @@ const SILENT_AFTER: Duration = Duration::from_millis(500);
 const SILENT_FRAMES: u32 = 3;
 /// A frame rate below one in two seconds is not a rate.
 const MAX_FRAME_TIME: Duration = Duration::from_secs(2);
+
+/// Bytes a second of a picture: 32 Mbit/s, four times what LiveKit's SDKs send of a screen in 4K. What one publisher sends
+/// above it would be sent on to everybody.
+const VIDEO: Limit = Limit::a_second(4 << 20);
+/// Bytes a second of sound: 2 Mbit/s. Opus ends at 510 kbit/s, and RED sends it up to three times.
+const AUDIO: Limit = Limit::a_second(256 << 10);
 
 /// What the publisher's last sender report said of this layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,7 @@ pub(crate) struct Layer {
     pub(crate) missing: Missing,
     pub(crate) key_frames: KeyFrames,
     pub(crate) meter: Meter,
+    rate: Bucket,
     /// Packets came lately.
     pub(crate) live: bool,
     last_packet: Timestamp,
@@ -82,6 +90,7 @@ impl Layer {
             missing: Missing::default(),
             key_frames: KeyFrames::default(),
             meter: Meter::default(),
+            rate: Bucket::default(),
             live: false,
             last_packet: Timestamp::ZERO,
             last_frame: None,
@@ -107,6 +116,15 @@ impl Layer {
         }
         self.ssrc = Some(ssrc);
         replaced
+    }
+
+    /// Whether a packet of `len` bytes is within what any encoder sends.
+    pub(crate) fn within_rate(&mut self, len: usize, kind: MediaKind, now: Timestamp) -> bool {
+        let limit = match kind {
+            MediaKind::Audio => AUDIO,
+            MediaKind::Video => VIDEO,
+        };
+        self.rate.take(len as u64, limit, now)
     }
 
     /// The index of a packet by its sequence number.

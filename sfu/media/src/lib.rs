@@ -11,6 +11,7 @@
 mod adopt;
 mod allocation;
 mod arrivals;
+mod bucket;
 mod budget;
 mod clock;
 mod commands;

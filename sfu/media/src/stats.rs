@@ -31,6 +31,8 @@ pub struct ShardStats {
     pub malformed: u64,
     /// Packets of no known track.
     pub unrouted: u64,
+    /// Packets above what any encoder sends.
+    pub over_rate: u64,
     /// Packets that came twice.
     pub duplicates: u64,
     /// Packets that publishers sent and that did not come at first.

@@ -24,6 +24,9 @@ const MAX_OLDER: usize = 32;
 const FIRST_OUT: u64 = 1;
 /// Answers that are remembered.
 const ANSWERS: usize = 256;
+/// Retransmissions that a subscriber may have at once. One is earned with each packet: whoever asks for everything again and
+/// again gets no more than was sent, and a client that loses half of it still gets all.
+const MAX_CREDIT: u16 = 512;
 /// Place of a segment's layer before anything was sent, and after the layer's source or place has changed.
 const NO_LAYER: u8 = u8::MAX;
 /// Layers are aligned by sender reports only if the result differs from the arrival times by less than this.
@@ -141,6 +144,8 @@ pub(crate) struct Subscription {
     last_tl0: u8,
     pub(crate) started: bool,
     answers: Vec<(u64, Timestamp)>,
+    /// Retransmissions that are left, see [`MAX_CREDIT`].
+    credit: u16,
     pub(crate) rtx_next: u64,
     pub(crate) packets: u32,
     pub(crate) octets: u32,
@@ -209,6 +214,7 @@ impl Subscription {
             last_tl0: 0,
             started: false,
             answers: Vec::new(),
+            credit: 0,
             rtx_next: FIRST_OUT,
             packets: 0,
             octets: 0,
@@ -367,6 +373,7 @@ impl Subscription {
         let out = segment.out(packet.index);
         self.next_source = packet.index + 1;
         self.next_out = out + 1;
+        self.credit = (self.credit + 1).min(MAX_CREDIT);
         self.last_sent = packet.arrival;
         self.last_timestamp = packet.timestamp.wrapping_add(segment.timestamp_offset);
         if let Some(payload) = &packet.payload {
@@ -554,7 +561,7 @@ impl Subscription {
         self.next_out
     }
 
-    /// A NACK asks for this number: `false` if it was answered less than `rtt` ago.
+    /// A NACK asks for this number: `false` if it was answered less than `rtt` ago, or too much was asked for.
     pub(crate) fn may_answer(&mut self, out: u64, rtt: Duration, now: Timestamp) -> bool {
         if self.answers.is_empty() {
             self.answers.resize(ANSWERS, (0, Timestamp::ZERO));
@@ -565,6 +572,10 @@ impl Subscription {
         if answer.0 == out && now.saturating_since(answer.1) < rtt {
             return false;
         }
+        let Some(left) = self.credit.checked_sub(1) else {
+            return false;
+        };
+        self.credit = left;
         *answer = (out, now);
         true
     }

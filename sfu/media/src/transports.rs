@@ -12,6 +12,7 @@ use slab::Slab;
 
 use crate::{
     arrivals::Arrivals,
+    bucket::{Bucket, Limit},
     decisions::Decisions,
     egress::Egress,
     keys::{RoomKey, SubscriptionKey, TrackKey, TransportKey},
@@ -24,6 +25,9 @@ pub(crate) const SSRCS_PER_TRACK: usize = 6;
 
 /// SSRCs of ours that a Transport may have had: one for each of 16 subscriptions a second for an hour.
 pub(crate) const MAX_RETIRED: usize = 1 << 16;
+
+/// Bytes of media a second that a client may send in all: 128 Mbit/s, a camera and screens with all their layers.
+pub(crate) const UPLINK: Limit = Limit::a_second(16 << 20);
 
 /// A path belongs to the Transport that checks it until this long after its last check: browsers check the path in use every
 /// 2.5 to 5 s, and a port that a NAT gives to someone else should not be lost for longer.
@@ -86,6 +90,8 @@ pub(crate) struct TransportEntry {
     pub(crate) ufrags: Vec<String>,
     pub(crate) egress: Egress,
     pub(crate) arrivals: Arrivals,
+    /// What of [`UPLINK`] is left.
+    pub(crate) uplink: Bucket,
     pub(crate) transport_sequence: u16,
     pub(crate) next_report: Timestamp,
     pub(crate) link: LinkMeter,
@@ -157,6 +163,7 @@ impl Transports {
             ufrags: Vec::new(),
             egress: Egress::default(),
             arrivals: Arrivals::default(),
+            uplink: Bucket::full(UPLINK, now),
             transport_sequence: 0,
             next_report: now,
             link: LinkMeter::new(now),

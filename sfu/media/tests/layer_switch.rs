@@ -137,9 +137,9 @@ fn a_layer_that_comes_later_is_switched_up_to() {
     }
 }
 
-/// covers: sdk.av_sync
-#[test]
-fn sender_reports_align_layers_whose_packets_arrive_late() {
+/// Two layers, the second of which begins with a picture that comes 60 ms late, while the publisher's reports say that its
+/// clock is `apart` ticks ahead: the step of the subscriber's timestamps.
+fn step_to_a_late_layer(apart: u32) -> u32 {
     let mut call = Call::new();
     let (alice, bob) = (call.join(), call.join());
     let track = call.add_video(alice, 2, 1_000);
@@ -148,10 +148,12 @@ fn sender_reports_align_layers_whose_packets_arrive_late() {
     for layer in 0..2 {
         camera.shoot(&mut call, layer, true, 1);
     }
-    for layer in &camera.layers.clone() {
+    for (layer, ahead) in camera.layers.clone().iter().zip([0, apart]) {
         let ticks = (call.now.as_nanos() / 1_000 * 90 / 1_000) as u32;
         let ntp = call.wall.ntp(call.now);
-        let rtp_timestamp = ticks.wrapping_add(layer.timestamp_offset);
+        let rtp_timestamp = ticks
+            .wrapping_add(layer.timestamp_offset)
+            .wrapping_sub(ahead);
         call.send_rtcp(alice, |writer| {
             writer.sender_report(
                 &plenum_rtp::rtcp::SenderInfo {
@@ -170,11 +172,35 @@ fn sender_reports_align_layers_whose_packets_arrive_late() {
     // Captured now, but it comes 60 ms later.
     let late = camera.frame(1, true, 1, call.now);
     call.advance_millis(60);
-    camera.send(&mut call, &late[0]);
+    for packet in &late {
+        camera.send(&mut call, packet);
+    }
     call.settle();
-    let got = call.take(bob, ssrc);
-    assert_eq!(got.len(), 2);
-    assert_eq!(got[1].timestamp.wrapping_sub(got[0].timestamp), 9_000);
+    match call.take(bob, ssrc).as_slice() {
+        [before, after] => after.timestamp.wrapping_sub(before.timestamp),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// covers: sdk.av_sync
+#[test]
+fn sender_reports_align_layers_whose_packets_arrive_late() {
+    assert_eq!(step_to_a_late_layer(0), 9_000);
+    // Two seconds of difference are still believed.
+    assert_eq!(step_to_a_late_layer(2 * 90_000), 2 * 90_000 + 9_000);
+}
+
+#[test]
+fn reports_of_layers_that_are_far_apart_are_not_believed() {
+    // By arrival: 160 ms, whatever the reports say.
+    for apart in [
+        4 * 90_000,
+        3_600 * 90_000,
+        u32::MAX / 2,
+        u32::MAX - 4 * 90_000,
+    ] {
+        assert_eq!(step_to_a_late_layer(apart), 14_400, "{apart}");
+    }
 }
 
 #[test]

@@ -225,3 +225,35 @@ fn a_datagram_that_asks_for_everything_gets_a_bounded_number_of_answers() {
     let answers = call.take(bob, Ssrc(ssrc.0 + 4_000)).len();
     assert!((1..=400).contains(&answers), "{answers}");
 }
+
+#[test]
+fn what_was_sent_many_pauses_ago_is_not_sent_again() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let track = call.add_video(alice, 1, 1_000);
+    let mut camera = Camera::new(alice, 1, 1_000);
+    camera.temporal_layers = 2;
+    let slow = LayerTarget {
+        temporal: 0,
+        ..LayerTarget::HIGHEST
+    };
+    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, slow);
+    // Each frame that is dropped begins a stretch of numbers of its own; so many of them are remembered.
+    for frame in 0..120 {
+        camera.shoot(&mut call, 0, frame == 0, 1);
+    }
+    let sent = call.take(bob, ssrc);
+    assert_eq!(sent.len(), 60);
+    let all: Vec<u16> = sent.iter().map(|packet| packet.sequence).collect();
+    call.send_rtcp(bob, |writer| {
+        writer.nack(Ssrc(77), ssrc, &all);
+    });
+    call.settle();
+    let answers = call.take(bob, Ssrc(ssrc.0 + 4_000));
+    assert_eq!(answers.len(), 33);
+    for (answer, original) in answers.iter().zip(&sent[60 - 33..]) {
+        let (sequence, payload) = rtx::split(&answer.payload).unwrap();
+        assert_eq!(sequence, original.sequence);
+        assert_eq!(payload, original.payload);
+    }
+}

@@ -6,10 +6,11 @@
 
 use plenum_types::{DataChannel, Timestamp};
 
-/// Bytes a second: 4 Mbit/s, more than conversation needs and less than most downlinks.
-const RATE: u64 = 512 << 10;
-/// Bytes at once: half of what may wait for a receiver before its connection is given up.
-const BURST: u64 = 512 << 10;
+use crate::bucket::{Bucket, Limit};
+
+/// Bytes a second: 4 Mbit/s, more than conversation needs and less than most downlinks. As many at once: half of what may
+/// wait for a receiver before its connection is given up.
+const LIMIT: Limit = Limit::a_second(512 << 10);
 /// What a message costs besides its bytes, so that empty ones are bounded too.
 const OVERHEAD: u64 = 64;
 
@@ -23,35 +24,16 @@ pub(super) const fn spare(channel: DataChannel) -> usize {
 
 /// A sender's token bucket, in bytes.
 #[derive(Debug)]
-pub(super) struct SenderRate {
-    left: u64,
-    at: Timestamp,
-}
+pub(super) struct SenderRate(Bucket);
 
 impl SenderRate {
     pub(super) const fn new(now: Timestamp) -> Self {
-        Self {
-            left: BURST,
-            at: now,
-        }
+        Self(Bucket::full(LIMIT, now))
     }
 
     /// Whether a message of `len` bytes is within the rate. One that is not takes nothing from it.
     pub(super) fn take(&mut self, len: usize, now: Timestamp) -> bool {
-        let elapsed = now.saturating_since(self.at).as_micros();
-        let earned = elapsed.saturating_mul(RATE.into()) / 1_000_000;
-        if earned > 0 {
-            let earned = u64::try_from(earned).unwrap_or(BURST);
-            self.left = self.left.saturating_add(earned).min(BURST);
-            self.at = now;
-        }
-        match self.left.checked_sub(len as u64 + OVERHEAD) {
-            Some(left) => {
-                self.left = left;
-                true
-            }
-            None => false,
-        }
+        self.0.take(len as u64 + OVERHEAD, LIMIT, now)
     }
 }
 

@@ -61,13 +61,23 @@ pub enum RtcpPacket<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Compound<'a> {
     rest: &'a [u8],
+    malformed: bool,
 }
 
 impl<'a> Compound<'a> {
     /// A plaintext datagram.
     #[must_use]
     pub fn new(datagram: &'a [u8]) -> Self {
-        Self { rest: datagram }
+        Self {
+            rest: datagram,
+            malformed: false,
+        }
+    }
+
+    /// A length or a count of what was walked so far did not agree with what follows.
+    #[must_use]
+    pub const fn was_malformed(&self) -> bool {
+        self.malformed
     }
 }
 
@@ -75,32 +85,40 @@ impl<'a> Iterator for Compound<'a> {
     type Item = RtcpPacket<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let first = u8_at(self.rest, 0)?;
-            let packet_type = u8_at(self.rest, 1)?;
-            let length = HEADER + usize::from(u16_at(self.rest, 2)?) * 4;
-            if first >> 6 != 2 {
-                self.rest = &[];
-                return None;
-            }
-            let Some((packet, rest)) = self.rest.split_at_checked(length) else {
+        while !self.rest.is_empty() {
+            let Some((first, packet_type, packet, rest)) = split(self.rest) else {
+                self.malformed = true;
                 self.rest = &[];
                 return None;
             };
             self.rest = rest;
-            let mut body = packet.get(HEADER..)?;
-            if first & 0x20 != 0 {
-                let padding = usize::from(body.last().copied().unwrap_or(0));
-                let Some(kept) = body.len().checked_sub(padding).filter(|_| padding > 0) else {
-                    continue;
-                };
-                body = body.get(..kept)?;
+            let read = body(first, packet).and_then(|body| read(packet_type, first & 0x1f, body));
+            if read.is_some() {
+                return read;
             }
-            if let Some(read) = read(packet_type, first & 0x1f, body) {
-                return Some(read);
-            }
+            self.malformed = true;
         }
+        None
     }
+}
+
+/// The first byte, the type, the first packet and what follows it.
+fn split(datagram: &[u8]) -> Option<(u8, u8, &[u8], &[u8])> {
+    let (first, packet_type) = (u8_at(datagram, 0)?, u8_at(datagram, 1)?);
+    let length = HEADER + usize::from(u16_at(datagram, 2)?) * 4;
+    let (packet, rest) = datagram.split_at_checked(length)?;
+    (first >> 6 == 2).then_some((first, packet_type, packet, rest))
+}
+
+/// A packet without its header and padding.
+fn body(first: u8, packet: &[u8]) -> Option<&[u8]> {
+    let body = packet.get(HEADER..)?;
+    if first & 0x20 == 0 {
+        return Some(body);
+    }
+    let padding = usize::from(body.last().copied().unwrap_or(0));
+    let kept = body.len().checked_sub(padding).filter(|_| padding > 0)?;
+    body.get(..kept)
 }
 
 fn read(packet_type: u8, count: u8, body: &[u8]) -> Option<RtcpPacket<'_>> {

@@ -41,7 +41,7 @@ impl<'a> SenderReport<'a> {
                 packets: u32_at(body, 16)?,
                 octets: u32_at(body, 20)?,
             },
-            blocks: ReportBlocks::read(count, body.get(24..)?),
+            blocks: ReportBlocks::read(count, body.get(24..)?)?,
         })
     }
 }
@@ -59,7 +59,7 @@ impl<'a> ReceiverReport<'a> {
     pub(crate) fn read(count: u8, body: &'a [u8]) -> Option<Self> {
         Some(Self {
             sender: Ssrc(u32_at(body, 0)?),
-            blocks: ReportBlocks::read(count, body.get(4..)?),
+            blocks: ReportBlocks::read(count, body.get(4..)?)?,
         })
     }
 }
@@ -83,16 +83,17 @@ pub struct ReportBlock {
     pub delay_since_last_sr: u32,
 }
 
-/// Walks report blocks; no more than there are, whatever the header counts.
+/// Walks report blocks, as many as the header counts.
 #[derive(Debug, Clone, Copy)]
 pub struct ReportBlocks<'a> {
     rest: &'a [u8],
-    left: u8,
 }
 
 impl<'a> ReportBlocks<'a> {
-    fn read(count: u8, rest: &'a [u8]) -> Self {
-        Self { rest, left: count }
+    /// `None` if fewer are there than the header counts.
+    fn read(count: u8, rest: &'a [u8]) -> Option<Self> {
+        let rest = rest.get(..usize::from(count) * BLOCK)?;
+        Some(Self { rest })
     }
 }
 
@@ -100,7 +101,6 @@ impl Iterator for ReportBlocks<'_> {
     type Item = ReportBlock;
 
     fn next(&mut self) -> Option<ReportBlock> {
-        self.left = self.left.checked_sub(1)?;
         let (block, rest) = self.rest.split_at_checked(BLOCK)?;
         self.rest = rest;
         // Sign-extends 24 bits.

@@ -103,6 +103,11 @@ const SHARD_COUNTERS: &[Reading] = &[
         s.stats.unrouted
     }),
     (
+        "over_rate_packets",
+        "Packets of publishers above what any encoder sends, dropped",
+        |s| s.stats.over_rate,
+    ),
+    (
         "uplink_lost",
         "Packets of publishers that did not come at first",
         |s| s.stats.uplink_lost,
