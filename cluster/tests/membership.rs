@@ -552,3 +552,32 @@ async fn claims_come_back_to_a_redis_that_was_emptied() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_messages_costs_messages_and_not_the_member() {
+    let mut pool = pool_of(3).await;
+    pool.open(30).await;
+    let held = pool.held_by(0).await;
+    let other = pool.members[1].handle.me();
+    // Many times what its queue holds; whoever tells it waits for nothing.
+    let began = boottime();
+    for _ in 0..100_000 {
+        pool.members[0].handle.suspect(&other.node);
+    }
+    let took = boottime().saturating_sub(began);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // It probed, and went on.
+    let patience = Duration::from_secs(4);
+    assert_eq!(
+        pool.members[0].handle.fate(&other, patience).await,
+        Fate::Alive
+    );
+    assert_eq!(pool.held_by(0).await, held);
+    // Nothing of what comes next was lost with what was dropped.
+    let dead = pool.kill(2);
+    let seen = pool.members[0].event("MemberDead", |event| match event {
+        Event::MemberDead { dead, .. } => Some(dead.clone()),
+        _ => None,
+    });
+    assert_eq!(seen.await, dead);
+}
