@@ -23,14 +23,14 @@ class Stranger:
 
     def __init__(self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse):
         self.session, self.socket = session, socket
-        self.ufrag = self.pwd = ""
+        self.ufrag = self.pwd = self.sid = ""
 
     @classmethod
     async def join(cls, server: Server, room: str, identity: str = "stranger", **grants) -> "Stranger":
         session = aiohttp.ClientSession()
         headers = {"Authorization": f"Bearer {token(room, identity, **grants)}"}
         stranger = cls(session, await session.ws_connect(f"{server.http}/rtc?protocol=16", headers=headers, max_msg_size=0, autoping=True))
-        await stranger.until("join")
+        stranger.sid = (await stranger.until("join")).participant.sid
         return stranger
 
     async def say(self, **message) -> None:

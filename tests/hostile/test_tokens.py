@@ -109,6 +109,28 @@ async def test_tokens_and_secrets_are_in_no_log(server, room):
         assert one not in log and (len(signature) < 20 or signature not in log)
 
 
+async def test_nobody_takes_up_the_session_of_another(server, room):
+    """Who knows the sid of a session has not got it: it belongs to an identity in a room, which the token names."""
+    ada = await Stranger.join(server, room, "ada")
+    others = {"another identity": token(room, "mallory"), "the same name in another room": token(f"{room}-other", "ada")}
+    for what, jwt in others.items():
+        SHOWN.append(jwt)
+        async with aiohttp.ClientSession() as session:
+            headers = {"Authorization": f"Bearer {jwt}"}
+            async with session.ws_connect(f"{server.http}/rtc?protocol=16&reconnect=1&sid={ada.sid}", headers=headers) as socket:
+                stranger = Stranger(session, socket)
+                first = await stranger.next()
+                # As clients that come too late: they are told to begin anew.
+                assert first.WhichOneof("message") == "leave", (what, first)
+                assert await stranger.ended()
+        assert await ada.is_served(), what
+    # A full join under the same name elsewhere is somebody else.
+    other = await Stranger.join(server, f"{room}-other", "ada")
+    assert other.sid != ada.sid and await ada.is_served()
+    await other.close()
+    await ada.close()
+
+
 @pytest.mark.parametrize("cookie", ["access_token={}", "Authorization=Bearer {}"])
 async def test_a_token_counts_only_where_it_belongs(server, room, cookie):
     """A page of another site can't make a browser use a token."""

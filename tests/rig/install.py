@@ -34,6 +34,7 @@ def environment() -> dict[str, str]:
         "PLENUM_SFU": str(binary("plenum-sfu")),
         "PLENUM_OPERATOR": str(binary("plenum-operator")),
         "PLENUM_CRDS": str(binary("plenum-crds")),
+        "PLENUM_ATTACKER": str(binary("plenum-attacker")),
         "PYTHONPATH": str(ROOT / "tests"),
         "PYTHONDONTWRITEBYTECODE": "1",
         # What the tests speak to is on this machine, also where packages come through a proxy.
