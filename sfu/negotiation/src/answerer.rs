@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use crate::{
     Answer, AudioPolicy, IceRestart, LocalParams, NegotiationError, OfferOutcome, OutgoingTrack,
     SectionsRequirement,
-    codecs::{NegotiatedCodec, sent_extensions},
+    codecs::{NegotiatedCodec, received_extensions, sent_extensions},
     local::{LocalSide, RemoteTransport, sctp_params, setup_name},
     outgoing::{Outgoing, OutgoingTracks, Reports},
     requirement::{PerKind, Requirement},
@@ -566,7 +566,11 @@ impl MediaSection {
             mid,
             direction: Direction::of(carried.is_some(), receives),
             codecs,
-            extensions: self.extensions,
+            extensions: if receives {
+                received_extensions(&self.extensions, codecs.first().map(|first| first.codec))
+            } else {
+                self.extensions
+            },
             format,
             send: carried.map(|outgoing| {
                 let repaired = outgoing

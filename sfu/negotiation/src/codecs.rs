@@ -240,6 +240,15 @@ pub(crate) fn answered_extensions(
     })
 }
 
+/// Those of the negotiated extensions that are answered where `first`, the first of the answer's codecs, is to be sent to us.
+/// Chromium offers the dependency descriptor for every codec, and where it has that, it writes VP8 payloads without picture
+/// ids and temporal layers, which are all that VP8 is forwarded by.
+pub(crate) fn received_extensions(negotiated: &ExtensionIds, first: Option<Codec>) -> ExtensionIds {
+    filter(negotiated, |extension| {
+        extension != RtpExtension::DependencyDescriptor || first != Some(Codec::Vp8)
+    })
+}
+
 /// Those of the negotiated extensions that are of use on what we send: one encoding per section, so no rids.
 pub(crate) fn sent_extensions(negotiated: &ExtensionIds) -> ExtensionIds {
     filter(negotiated, |extension| {

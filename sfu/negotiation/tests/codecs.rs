@@ -326,6 +326,21 @@ fn without_mixed_forms_there_is_no_dependency_descriptor() {
     assert!(!answer.sdp.contains("dependency-descriptor"));
 }
 
+/// covers: sdk.video_fps
+#[test]
+fn vp8_is_asked_for_without_the_dependency_descriptor_that_would_hide_its_temporal_layers() {
+    let mut answerer = Answerer::single(everything());
+    exchange(&mut answerer, chromium::JOIN);
+    let (_, answer) = exchange(&mut answerer, chromium::PUBLISH);
+    let has_descriptor = |sdp: &str| section(sdp, CAMERA).contains("dependency-descriptor");
+    assert_eq!(formats(&answer.sdp, CAMERA)[0], "96");
+    assert!(!has_descriptor(&answer.sdp));
+    answerer.prefer_codec(&Mid::from(CAMERA), Codec::Av1);
+    let (_, answer) = exchange(&mut answerer, chromium::PUBLISH);
+    assert_eq!(formats(&answer.sdp, CAMERA)[0], "45");
+    assert!(has_descriptor(&answer.sdp));
+}
+
 #[test]
 fn our_own_offers_have_all_codecs_in_our_order() {
     let mut offerer = Offerer::subscriber(everything());
