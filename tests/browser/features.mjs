@@ -3,14 +3,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { RoomServiceClient, TrackSource } from 'livekit-server-sdk';
-import { pause, until } from './expect.mjs';
+import { figure, pause, until } from './expect.mjs';
 import { acquainted } from './person.mjs';
 import { callStage, newRoom } from './stage.mjs';
-import { KEY, SECRET } from './tokens.mjs';
+import { KEY, SECRET, token } from './tokens.mjs';
 
 const PATIENT = { within: 20_000 };
 /** How long one waits for what must not come. */
 const QUIET_MS = 1_000;
+/** Over which frames are counted: twelve of the slowest, of 3.75 a second. */
+const COUNTED_MS = 3_200;
 
 const stage = callStage();
 
@@ -28,6 +30,36 @@ test('a publisher decides who may subscribe, and changes its mind', async () => 
   await bob.seesLuma(ada, 60, PATIENT);
   await ada.do(() => window.client.room.localParticipant.setTrackSubscriptionPermissions(false));
   await bob.event('trackUnsubscribed', PATIENT);
+});
+
+// covers: in.track_setting, sdk.video_fps
+test('a subscriber gets fewer frames if it asks for fewer, and all again', async () => {
+  const [room, [ada, bob]] = await call('ada', 'bob');
+  await ada.show();
+  await bob.sees(ada, PATIENT);
+  const rate = async () => {
+    const before = await bob.inbound(ada, 'video');
+    await pause(COUNTED_MS);
+    const after = await bob.inbound(ada, 'video');
+    return ((after.framesDecoded - before.framesDecoded) * 1_000) / (after.timestamp - before.timestamp);
+  };
+  const want = (fps) => bob.do((fps) => window.client.publication('ada', 'video').setVideoFPS(fps), fps);
+  let measured;
+  const settled = (good, what) =>
+    until(async () => good((measured = await rate())), what, {
+      within: 40_000,
+      diagnose: async () => ({ measured, ...(await flows(room)) }),
+    });
+
+  await settled((fps) => fps > 9, 'most of the 15 frames a second');
+  figure('video_fps_of_all_frames', measured, 'fps', 15);
+  const full = measured;
+  // The camera's three temporal layers have 3.75, 7.5 and 15 frames a second, up to each.
+  await want(3);
+  await settled((fps) => fps > 1 && fps < full / 2, 'less than half of the frames');
+  figure('video_fps_of_3_wanted', measured, 'fps', 3.75);
+  await want(15);
+  await settled((fps) => fps > 0.75 * full, 'most of the frames again');
 });
 
 // covers: data.stream_header, data.stream_chunk, data.stream_trailer, sdk.byte_streams
@@ -101,6 +133,15 @@ test('a connection that is prepared is made as ever', async () => {
   await ada.do((url) => window.client.prepare(url), stage.server.url);
   await ada.join(stage.server, newRoom());
 });
+
+/** What the server sees of Ada's camera and of what Bob gets of it. */
+async function flows(room) {
+  const jwt = await token(room, 'operator', { roomJoin: false, roomAdmin: true });
+  const response = await fetch(`${stage.server.page}/debug/rooms/${room}?participant=bob`, { headers: { authorization: `Bearer ${jwt}` } });
+  const { participants } = await response.json();
+  const [ada, bob] = ['ada', 'bob'].map((identity) => participants.find((one) => one.identity === identity));
+  return { layers: ada.tracks[0]?.layers, subscription: bob.subscriptions[0], decisions: bob.transports.map(({ decisions }) => decisions.slice(-8)) };
+}
 
 function service() {
   return new RoomServiceClient(stage.server.page, KEY, SECRET);

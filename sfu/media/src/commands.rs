@@ -515,6 +515,7 @@ impl Shard {
             _ => DecisionKind::Targeted {
                 spatial: target.spatial,
                 temporal: target.temporal,
+                fps: target.fps,
             },
         };
         self.decide(now, transport, about, what);

@@ -273,7 +273,8 @@ impl Shard {
                 continue;
             }
             let align = |old| alignment(track, old, source.layer);
-            let out = match subscription.forward(source.layer, info, align) {
+            let temporal = layer.frame_rates.temporal_for(subscription.target.fps);
+            let out = match subscription.forward(source.layer, info, temporal, align) {
                 Forward::Skip => continue,
                 Forward::Send(out) => out,
                 Forward::Begin(out) => {
@@ -389,10 +390,11 @@ impl Shard {
         let Some(entry) = self.transports.get_mut(subscription.transport) else {
             return;
         };
+        let temporal = layer.frame_rates.temporal_for(subscription.target.fps);
         for index in from + 1..=layer.history.newest() {
             if let Some(Packet { info, .. }) = layer.history.get(index)
                 && let Forward::Send(out) =
-                    subscription.forward(source.layer, info, |_| Alignment::default())
+                    subscription.forward(source.layer, info, temporal, |_| Alignment::default())
             {
                 entry.egress.push(
                     Priority::Video,

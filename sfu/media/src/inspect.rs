@@ -155,6 +155,7 @@ fn layer_view(now: Timestamp, track: &Track, layer: &Layer) -> LayerView {
         } else {
             Rate::default()
         },
+        frame_rates: layer.frame_rates.shown(),
         received,
         lost: expected.saturating_sub(received),
         since_packet: started.then(|| now.saturating_since(layer.last_packet())),

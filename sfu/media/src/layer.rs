@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use plenum_rtp::SequenceExtender;
+use plenum_rtp::{Payload, SequenceExtender};
 use plenum_types::{EncodingParams, MediaKind, NtpTime, Ssrc, Timestamp};
 
 use crate::{
     bucket::{Bucket, Limit},
+    frame_rates::FrameRates,
     history::{History, HistoryBudget, Packet},
     key_frames::KeyFrames,
     keys::SubscriptionKey,
@@ -69,6 +70,7 @@ pub(crate) struct Layer {
     pub(crate) key_frames: KeyFrames,
     pub(crate) meter: Meter,
     rate: Bucket,
+    pub(crate) frame_rates: FrameRates,
     /// Packets came lately.
     pub(crate) live: bool,
     last_packet: Timestamp,
@@ -91,6 +93,7 @@ impl Layer {
             key_frames: KeyFrames::default(),
             meter: Meter::default(),
             rate: Bucket::default(),
+            frame_rates: FrameRates::default(),
             live: false,
             last_packet: Timestamp::ZERO,
             last_frame: None,
@@ -113,6 +116,7 @@ impl Layer {
             self.missing.clear();
             self.report = None;
             self.last_frame = None;
+            self.frame_rates = FrameRates::default();
         }
         self.ssrc = Some(ssrc);
         replaced
@@ -169,6 +173,10 @@ impl Layer {
             .on_packet(extended, info.timestamp, clock_rate, now);
         self.last_packet = now;
         self.observe_frame(info.timestamp, now);
+        if let Some(temporal) = info.payload.as_ref().and_then(Payload::temporal) {
+            self.frame_rates
+                .observe(info.timestamp, temporal.layer, clock_rate);
+        }
         let became_live = !std::mem::replace(&mut self.live, true);
         if !packet.payload.is_empty() {
             self.history.insert(packet, kind, budget);

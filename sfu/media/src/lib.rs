@@ -24,6 +24,7 @@ mod egress;
 mod events;
 mod flush;
 mod forward;
+mod frame_rates;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod history;

@@ -127,7 +127,9 @@ pub(crate) struct Subscription {
     pub(crate) current: Option<u8>,
     /// The layer before: late packets of it still fill holes.
     previous: Option<u8>,
+    /// The highest temporal layer that passes, and the one that is to pass from the next chance on.
     temporal: u8,
+    temporal_limit: u8,
     newest: Segment,
     older: VecDeque<Segment>,
     /// Source index after the last one forwarded or dropped on purpose.
@@ -189,6 +191,7 @@ impl Subscription {
             current: None,
             previous: None,
             temporal: target.temporal,
+            temporal_limit: target.temporal,
             newest: Segment {
                 layer: NO_LAYER,
                 first_source: 0,
@@ -339,13 +342,16 @@ impl Subscription {
         }
     }
 
-    /// What becomes of a packet of a layer of its track.
+    /// What becomes of a packet of a layer of its track, of which the temporal layers up to `temporal` have the wanted frame
+    /// rate.
     pub(crate) fn forward(
         &mut self,
         layer: u8,
         packet: &PacketInfo,
+        temporal: u8,
         align: impl FnOnce(u8) -> Alignment,
     ) -> Forward {
+        self.temporal_limit = self.target.temporal.min(temporal);
         if self.current == Some(layer) {
             if packet.index < self.next_source {
                 return self.forward_late(layer, packet.index);
@@ -396,7 +402,7 @@ impl Subscription {
         else {
             return true;
         };
-        let wanted = self.target.temporal;
+        let wanted = self.temporal_limit;
         if temporal.start && wanted != self.temporal {
             if wanted < self.temporal || payload.starts() {
                 self.temporal = wanted;
@@ -476,7 +482,7 @@ impl Subscription {
             }
             self.push_segment(segment);
         }
-        self.temporal = self.target.temporal;
+        self.temporal = self.temporal_limit;
         self.previous = self
             .current
             .or(self.previous)

@@ -122,7 +122,8 @@ fn decisions_tell_how_a_layer_came_to_be_sent() {
             DecisionKind::Began(0),
             DecisionKind::Targeted {
                 spatial: 255,
-                temporal: 255
+                temporal: 255,
+                fps: 0
             },
             DecisionKind::Chose(1),
             DecisionKind::Switched { from: 0, to: 1 },

@@ -264,6 +264,46 @@ fn a_lower_frame_rate_leaves_no_hole() {
     assert_eq!(got.len(), 2 * (60 - 10));
 }
 
+/// covers: sdk.video_fps
+#[test]
+fn a_wanted_frame_rate_is_met_by_the_lowest_temporal_layer_that_has_it() {
+    let mut call = Call::new();
+    let (alice, bob) = (call.join(), call.join());
+    let track = call.add_video(alice, 1, 1_000);
+    let mut camera = Camera::new(alice, 1, 1_000);
+    camera.temporal_layers = 2;
+    let (subscription, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    // 15 frames a second, every other one of them in the lower layer.
+    let mut frame = 0;
+    let mut shoot = |call: &mut Call, frames: usize| {
+        let mut got = Vec::new();
+        for _ in 0..frames {
+            camera.shoot(call, 0, frame == 0, 2);
+            got.extend(call.take(bob, ssrc));
+            call.advance_millis(67);
+            frame += 1;
+        }
+        got
+    };
+    let mut all = shoot(&mut call, 30);
+    assert_eq!(all.len(), 60);
+    for (fps, expected) in [(5, 30), (7, 30), (10, 60), (30, 60), (0, 60)] {
+        call.set_target(
+            subscription,
+            LayerTarget {
+                fps,
+                ..LayerTarget::HIGHEST
+            },
+        );
+        // The new wish counts from the next frame on, or from the next at which a decoder may step up.
+        all.extend(shoot(&mut call, 2));
+        let got = shoot(&mut call, 30);
+        assert_eq!(got.len(), expected, "{fps} frames a second");
+        all.extend(got);
+    }
+    assert_contiguous(&all);
+}
+
 #[test]
 fn another_source_in_place_of_a_layer_leaves_no_hole() {
     let mut call = Call::new();
@@ -301,7 +341,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (any::<bool>(), any::<u8>(), any::<bool>()).prop_map(|(key, lose, swap)| Step::Frame { key, lose, swap }),
         1 => (0u8..3, 0u8..2, prop::bool::weighted(0.1)).prop_map(|(spatial, temporal, paused)| {
-            Step::Target(LayerTarget { spatial, temporal, paused })
+            Step::Target(LayerTarget { spatial, temporal, fps: 0, paused })
         }),
         1 => any::<bool>().prop_map(Step::Mute),
     ]

@@ -62,7 +62,9 @@ pub(crate) fn target(
     };
     LayerTarget {
         spatial: spatial(settings, &track.info),
-        temporal: temporal(settings.fps),
+        temporal: u8::MAX,
+        // No picture has so many that the rest mattered.
+        fps: u16::try_from(settings.fps).unwrap_or(u16::MAX),
         paused: settings.disabled
             || (track.kind == MediaKind::Video && settings.quality == VideoQuality::Off),
     }
@@ -95,16 +97,6 @@ fn spatial(settings: &TrackSettings, info: &proto::TrackInfo) -> u8 {
     match found {
         Some(index) if index + 1 < layers.len() => u8::try_from(index).unwrap_or(u8::MAX),
         // The highest: also if the publisher has more layers than it said.
-        _ => u8::MAX,
-    }
-}
-
-/// Browsers send three temporal layers of 30 frames a second: 7.5, 15, 30.
-fn temporal(fps: u32) -> u8 {
-    // 0 means no limit.
-    match fps {
-        1..=9 => 0,
-        10..=19 => 1,
         _ => u8::MAX,
     }
 }

@@ -308,6 +308,9 @@ pub struct LayerTarget {
     pub spatial: u8,
     /// Highest wanted temporal layer; 0 is the lowest frame rate.
     pub temporal: u8,
+    /// Frames a second that suffice: of the temporal layers up to `temporal`, none is sent above the lowest that has as many.
+    /// 0 means all.
+    pub fps: u16,
     /// Nothing is sent while set (invisible element, lost permission).
     pub paused: bool,
 }
@@ -317,6 +320,7 @@ impl LayerTarget {
     pub const HIGHEST: Self = Self {
         spatial: u8::MAX,
         temporal: u8::MAX,
+        fps: 0,
         paused: false,
     };
 }

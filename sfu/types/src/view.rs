@@ -78,6 +78,9 @@ pub struct LayerView {
     pub live: bool,
     /// Over the last second or so.
     pub rate: Rate,
+    /// Frames a second up to each temporal layer, the lowest first; empty until they are measured, and where packets don't
+    /// name their temporal layer.
+    pub frame_rates: Vec<f32>,
     /// Packets since its source began, without those that were lost.
     pub received: u64,
     /// Packets that never came.
@@ -171,6 +174,8 @@ pub enum DecisionKind {
         spatial: u8,
         /// Highest wanted temporal layer; 255 is all.
         temporal: u8,
+        /// Frames a second that suffice; 0 is all.
+        fps: u16,
     },
     /// Nothing is to be sent: the room says so, or the track is muted.
     Paused,

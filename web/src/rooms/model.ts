@@ -100,6 +100,7 @@ export interface Layer {
   height: number;
   live: boolean;
   rate: Rate;
+  frameRates: number[];
   received: number;
   lost: number;
   sincePacketMs: number | null;
@@ -112,7 +113,7 @@ export interface Subscription {
   publisher: string;
   source: string;
   kind: 'audio' | 'video';
-  target: { spatial: number; temporal: number; paused: boolean } | null;
+  target: { spatial: number; temporal: number; fps: number; paused: boolean } | null;
   chosen: number | null;
   current: number | null;
   rate: Rate;

@@ -128,7 +128,10 @@ export function decisionText(what: DecisionKind): { text: string; tone: Tone } {
     case 'failed':
       return { text: `Connection over: ${String(detail)}`, tone: 'bad' };
     case 'targeted':
-      return { text: `The subscriber wants ${layer(of('spatial'))}`, tone: 'plain' };
+      return {
+        text: `The subscriber wants ${layer(of('spatial'))}${Number(of('fps')) > 0 ? `, ${of('fps')} frames a second` : ''}`,
+        tone: 'plain',
+      };
     case 'affords':
       return detail === null
         ? { text: 'Paused: its smallest layer does not fit into what may be sent', tone: 'bad' }

@@ -282,6 +282,7 @@ fn layer_report(track: &Track, layer: &LayerView) -> LayerReport {
         height: announced.map_or(0, |announced| announced.height),
         live: layer.live,
         rate: layer.rate,
+        frame_rates: layer.frame_rates.clone(),
         received: layer.received,
         lost: layer.lost,
         since_packet_ms: layer.since_packet.map(millis),

@@ -175,6 +175,8 @@ pub struct LayerReport {
     pub live: bool,
     /// What comes.
     pub rate: Rate,
+    /// Frames a second up to each temporal layer, the lowest first; empty where they are not known.
+    pub frame_rates: Vec<f32>,
     /// Packets that came.
     pub received: u64,
     /// Packets that never came.

@@ -56,6 +56,7 @@ impl World {
                                 bits: 100_000,
                                 packets: 10,
                             },
+                            frame_rates: vec![7.5, 15.0, 30.0],
                             received: 100,
                             lost: 1,
                             since_packet: Some(Duration::from_millis(5)),
@@ -199,6 +200,7 @@ fn a_room_shows_who_is_there_and_what_flows() {
     );
     assert_eq!((track.layers.len(), track.subscribers), (3, 1));
     assert_eq!(track.layers[2].width, 1280);
+    assert_eq!(track.layers[2].frame_rates, [7.5, 15.0, 30.0]);
     assert_eq!(track.why, None);
     let row = bob
         .subscriptions

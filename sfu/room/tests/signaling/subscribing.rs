@@ -343,7 +343,7 @@ fn invisible_elements_pause_their_track() {
     world.say(&bob, Request::TrackSetting(settings));
     let got = targets(&world);
     assert!(got[0].paused);
-    assert_eq!((got[1].paused, got[1].temporal), (false, 1));
+    assert_eq!((got[1].paused, got[1].fps), (false, 15));
 }
 
 /// covers: in.track_setting, sdk.adaptive_stream
