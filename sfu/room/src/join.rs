@@ -212,6 +212,7 @@ impl Room {
                 version: 0,
                 pace: Pace::new(PARTICIPANT_RATE, self.now),
                 was_active: false,
+                media_since: None,
                 peer,
                 last_negotiation: None,
                 pending: Vec::new(),

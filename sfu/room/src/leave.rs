@@ -164,6 +164,7 @@ impl Room {
         farewell: Farewell,
         announce: bool,
     ) {
+        self.note_unconnected_end(id);
         let Some(participant) = self.participants.get(&id) else {
             return;
         };

@@ -239,6 +239,8 @@ pub(crate) struct Participant {
     /// Of its updates to others.
     pub(crate) pace: Pace,
     pub(crate) was_active: bool,
+    /// Since when its media has worked.
+    pub(crate) media_since: Option<Timestamp>,
     pub(crate) peer: Peer,
     /// Our last request to offer, or offer.
     pub(crate) last_negotiation: Option<Timestamp>,

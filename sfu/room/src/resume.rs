@@ -19,6 +19,7 @@ impl Room {
             return;
         };
         let fault = self.attach(id, join.connection);
+        self.resumes_for(id, join.resume.as_ref().map_or(0, |resume| resume.reason));
         if fault == ResumeFault::BeforeMessages {
             return self.close_connection(id);
         }

@@ -13,13 +13,15 @@ use rand_chacha::{ChaCha12Rng, rand_core::Rng};
 
 use crate::{
     ConnectionId, EndReason, JoinRefusal, RoomConfig, RoomInput, RoomOutput, SignalMessage,
-    candidates::Wishes,
+    candidates::{WISH_KEPT, Wish},
     data::Nonces,
     data_tracks::DataTrack,
+    fall_back::FAILURE_KEPT,
     inspect::Inspection,
     pace::Pace,
     participant::Participant,
     publish::Track,
+    recent::Recent,
     rpc::PendingRpc,
     snapshot::ParticipantOverrides,
     speakers::Speaker,
@@ -64,7 +66,10 @@ pub struct Room {
     /// From a snapshot, for participants that have not come back yet.
     pub(crate) restored: BTreeMap<ParticipantIdentity, ParticipantOverrides>,
     pub(crate) snapshot_dirty: bool,
-    pub(crate) wishes: Wishes,
+    /// By which protocol clients are to be reached.
+    pub(crate) wishes: Recent<Wish>,
+    /// Whose media has failed a moment ago.
+    pub(crate) failures: Recent<()>,
 
     pub(crate) data_version: u64,
     pub(crate) data_dirty: bool,
@@ -131,7 +136,8 @@ impl Room {
             empty_since_unix_ms,
             restored: BTreeMap::new(),
             snapshot_dirty: false,
-            wishes: Wishes::default(),
+            wishes: Recent::new(WISH_KEPT),
+            failures: Recent::new(FAILURE_KEPT),
             data_version: 0,
             data_dirty: false,
             nonces: Nonces::default(),

@@ -71,9 +71,11 @@ impl Room {
         let Some(&id) = self.by_transport.get(&transport) else {
             return;
         };
+        let now = self.now;
         let Some(participant) = self.participants.get_mut(&id) else {
             return;
         };
+        participant.media_since.get_or_insert(now);
         let becomes_active = participant.peer.primary() == Some(transport);
         if let Phase::Joined(connection) = participant.phase
             && becomes_active
@@ -105,6 +107,9 @@ impl Room {
                 ?cause,
                 "transport failed"
             );
+        }
+        if matches!(cause, FailureCause::IceTimeout | FailureCause::Dtls) {
+            self.media_failed(id);
         }
         match cause {
             FailureCause::Closed => self.media_closed(id),

@@ -8,7 +8,7 @@ use plenum_room::RoomInput;
 use plenum_types::{Candidate, ShardId};
 
 /// Protocols of the candidates in a description, in order.
-fn protocols(description: &proto::SessionDescription) -> Vec<&str> {
+pub(crate) fn protocols(description: &proto::SessionDescription) -> Vec<&str> {
     description
         .sdp
         .lines()

@@ -14,6 +14,7 @@ mod dual;
 mod dynacast;
 mod edges;
 mod ending;
+mod falling_back;
 mod hostile;
 mod inspecting;
 mod joining;

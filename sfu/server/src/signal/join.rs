@@ -390,6 +390,7 @@ mod tests {
                 ("auto_subscribe", "0"),
                 ("reconnect", "1"),
                 ("sid", "PA_x"),
+                ("reconnect_reason", "2"),
                 ("attributes", &attributes),
             ],
         )
@@ -400,6 +401,10 @@ mod tests {
         assert_eq!(client.protocol, 13);
         assert!(!request.connection_settings.unwrap().auto_subscribe);
         assert!(request.reconnect);
+        assert_eq!(
+            request.reconnect_reason,
+            proto::ReconnectReason::RrPublisherFailed as i32
+        );
         assert_eq!(request.participant_sid, "PA_x");
         assert_eq!(request.participant_attributes["role"], "host");
     }
