@@ -225,6 +225,7 @@ impl Room {
                 subscriptions: BTreeMap::new(),
                 denied: BTreeSet::new(),
                 refused: BTreeSet::new(),
+                short: BTreeMap::new(),
                 track_settings: BTreeMap::new(),
                 data: DataSide::default(),
                 blobs: DataBlobs::default(),

@@ -182,6 +182,7 @@ impl Room {
         let Some(participant) = self.participants.remove(&id) else {
             return;
         };
+        self.give_up_all_places(&participant);
         self.timers.clear_participant(id);
         self.speaking.remove(&id);
         if self.by_identity.get(participant.identity()) == Some(&id) {

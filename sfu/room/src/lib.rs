@@ -36,6 +36,7 @@ mod negotiate;
 mod pace;
 mod participant;
 mod permissions;
+mod places;
 mod publish;
 mod quality;
 mod recent;

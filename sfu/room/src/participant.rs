@@ -16,6 +16,7 @@ use crate::{
     matching::{PendingTrack, UnmatchedReceiver},
     pace::Pace,
     permissions::SubscriptionPolicy,
+    places::Short,
     settings::TrackSettings,
     snapshot::ParticipantOverrides,
 };
@@ -264,6 +265,8 @@ pub(crate) struct Participant {
     pub(crate) denied: BTreeSet<TrackId>,
     /// The client can't take them; it knows.
     pub(crate) refused: BTreeSet<TrackId>,
+    /// Wanted, but over a limit; it knows. They wait for a place.
+    pub(crate) short: BTreeMap<TrackId, Short>,
     /// Settings by track: they may come before the track, and survive its subscription.
     pub(crate) track_settings: BTreeMap<TrackSid, TrackSettings>,
 

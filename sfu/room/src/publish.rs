@@ -354,6 +354,7 @@ impl Room {
         let published = self.tracks.remove(&track)?;
         self.track_by_sid.remove(&published.sid);
         self.timers.clear(TimerKind::Demand(track));
+        self.give_up_places_for(track);
         if let Some(participant) = self.participants.get_mut(&publisher) {
             participant.tracks.retain(|_, other| *other != track);
             tracing::debug!(

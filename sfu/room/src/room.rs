@@ -20,6 +20,7 @@ use crate::{
     inspect::Inspection,
     pace::Pace,
     participant::Participant,
+    places::Places,
     publish::Track,
     recent::Recent,
     rpc::PendingRpc,
@@ -66,6 +67,7 @@ pub struct Room {
     /// From a snapshot, for participants that have not come back yet.
     pub(crate) restored: BTreeMap<ParticipantIdentity, ParticipantOverrides>,
     pub(crate) snapshot_dirty: bool,
+    pub(crate) places: Places,
     /// By which protocol clients are to be reached.
     pub(crate) wishes: Recent<Wish>,
     /// Whose media has failed a moment ago.
@@ -136,6 +138,7 @@ impl Room {
             empty_since_unix_ms,
             restored: BTreeMap::new(),
             snapshot_dirty: false,
+            places: Places::default(),
             wishes: Recent::new(WISH_KEPT),
             failures: Recent::new(FAILURE_KEPT),
             data_version: 0,
@@ -189,7 +192,10 @@ impl Room {
                     self.refresh_candidates(id);
                 }
             }
-            RoomInput::LimitsChanged(limits) => self.config.limits = *limits,
+            RoomInput::LimitsChanged(limits) => {
+                self.config.limits = *limits;
+                self.look_for_places();
+            }
             RoomInput::RefreshTokens => {
                 for &id in self.participants.keys() {
                     self.timers.set(TimerKind::Token(id), self.now);
@@ -355,6 +361,7 @@ impl Room {
                 TimerKind::RoomUpdate => self.send_room_update(),
                 TimerKind::Updates => self.send_gathered(),
                 TimerKind::Quality => self.judge_quality(),
+                TimerKind::Places => self.places_due(),
                 TimerKind::Inspection => self.finish_inspection(),
                 TimerKind::Join(id) => self.join_failed(id),
                 TimerKind::Away(id) => self.away_for_too_long(id),
@@ -377,6 +384,7 @@ impl Room {
         if self.ended {
             return;
         }
+        self.fill_places();
         self.count_demand();
         self.push_data_policy();
         self.push_data_tracks();

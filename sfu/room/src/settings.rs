@@ -17,6 +17,7 @@ pub(crate) struct TrackSettings {
     width: u32,
     height: u32,
     fps: u32,
+    priority: u8,
 }
 
 impl Default for TrackSettings {
@@ -27,6 +28,7 @@ impl Default for TrackSettings {
             width: 0,
             height: 0,
             fps: 0,
+            priority: 0,
         }
     }
 }
@@ -39,6 +41,8 @@ impl From<&proto::UpdateTrackSettings> for TrackSettings {
             width: request.width,
             height: request.height,
             fps: request.fps,
+            // From 1, the highest, to 255; 0 leaves it to the server.
+            priority: u8::try_from(request.priority).unwrap_or(u8::MAX),
         }
     }
 }
@@ -68,6 +72,11 @@ pub(crate) fn target(
         paused: settings.disabled
             || (track.kind == MediaKind::Video && settings.quality == VideoQuality::Off),
     }
+}
+
+/// How much a subscription matters to its subscriber, from 1, the most, to 255; 0 if it did not say.
+pub(crate) fn priority(settings: Option<&TrackSettings>) -> u8 {
+    settings.map_or(0, |settings| settings.priority)
 }
 
 /// Size wins over quality: the smallest layer that is at least as large. Layers are sorted by quality.
@@ -150,8 +159,9 @@ impl Room {
         let Some(participant) = self.participants.get(&id) else {
             return;
         };
+        let settings = participant.track_settings.get(&published.sid).copied();
         let target = target(
-            participant.track_settings.get(&published.sid),
+            settings.as_ref(),
             published,
             participant.settings.adaptive_stream,
         );
@@ -164,6 +174,7 @@ impl Room {
         else {
             return;
         };
+        subscription.priority = priority(settings.as_ref());
         if subscription.target == target {
             return;
         }

@@ -14,7 +14,9 @@ use plenum_types::{
 };
 
 use crate::{
-    JoinStep, Place, Room, RoomOutput, client, participant::Peer, settings::target,
+    JoinStep, Place, Room, RoomOutput, client,
+    participant::Peer,
+    settings::{priority, target},
     timers::TimerKind,
 };
 
@@ -43,6 +45,8 @@ pub(crate) struct Subscription {
     pub(crate) shard: ShardId,
     pub(crate) state: SubscriptionState,
     pub(crate) target: LayerTarget,
+    /// What the subscriber said of it; for whoever shares out a bandwidth that is too small for all.
+    pub(crate) priority: u8,
     /// Its place on the member.
     _place: Place,
     /// How its packets look, once it has a section.
@@ -52,6 +56,9 @@ pub(crate) struct Subscription {
 impl Room {
     /// Brings one pair to what it should be.
     pub(crate) fn reconcile(&mut self, subscriber: ParticipantId, track: TrackId) {
+        let Some((wanted, allowed)) = self.wanted_and_allowed(subscriber, track) else {
+            return;
+        };
         let Some(published) = self.tracks.get(&track) else {
             return;
         };
@@ -61,18 +68,9 @@ impl Room {
         let Some(publisher) = self.participants.get(&published.publisher) else {
             return;
         };
-        let wanted = subscriber != publisher.id
-            && !participant.is_lost()
-            && !publisher.hidden()
-            && participant.grants.permissions.can_subscribe
-            && participant.wants(&published.sid)
-            && !participant.refused.contains(&track);
-        let allowed =
-            publisher
-                .policy
-                .allows(participant.identity(), &participant.sid, &published.sid);
         let was_denied = participant.denied.contains(&track);
         let existing = participant.subscriptions.get(&track).copied();
+        let is_short = participant.short.contains_key(&track);
         let publisher_sid = publisher.sid.to_string();
         let track_sid = published.sid.to_string();
         let is_denied = wanted && !allowed;
@@ -101,9 +99,37 @@ impl Room {
                 );
             }
         }
-        if wanted && allowed && existing.is_none() {
-            self.subscribe(subscriber, track);
+        if is_short && !(wanted && allowed) {
+            self.give_up_place(subscriber, track);
         }
+        if wanted && allowed && existing.is_none() && !is_short {
+            match self.place_for_subscription(subscriber) {
+                Ok(place) => self.subscribe(subscriber, track, place),
+                Err((short, text)) => self.refuse_subscription(subscriber, track, short, &text),
+            }
+        }
+    }
+
+    /// Whether a participant wants a track and could have it, and whether its publisher lets it.
+    pub(crate) fn wanted_and_allowed(
+        &self,
+        subscriber: ParticipantId,
+        track: TrackId,
+    ) -> Option<(bool, bool)> {
+        let published = self.tracks.get(&track)?;
+        let participant = self.participants.get(&subscriber)?;
+        let publisher = self.participants.get(&published.publisher)?;
+        let wanted = subscriber != publisher.id
+            && !participant.is_lost()
+            && !publisher.hidden()
+            && participant.grants.permissions.can_subscribe
+            && participant.wants(&published.sid)
+            && !participant.refused.contains(&track);
+        let allowed =
+            publisher
+                .policy
+                .allows(participant.identity(), &participant.sid, &published.sid);
+        Some((wanted, allowed))
     }
 
     /// All tracks for one participant.
@@ -122,11 +148,7 @@ impl Room {
         }
     }
 
-    fn subscribe(&mut self, subscriber: ParticipantId, track: TrackId) {
-        let place = match self.place_for_subscription(subscriber) {
-            Ok(place) => place,
-            Err(text) => return self.refuse_subscription(subscriber, track, &text),
-        };
+    pub(crate) fn subscribe(&mut self, subscriber: ParticipantId, track: TrackId, place: Place) {
         self.open_subscriber(subscriber);
         let id = SubscriptionId(self.allocate_id());
         let Some(published) = self.tracks.get_mut(&track) else {
@@ -180,11 +202,8 @@ impl Room {
         participant.untold_quality.insert(published.publisher);
         published.subscribers.insert(subscriber, id);
         self.demand_dirty.insert(track);
-        let target = target(
-            participant.track_settings.get(&published.sid),
-            published,
-            participant.settings.adaptive_stream,
-        );
+        let settings = participant.track_settings.get(&published.sid);
+        let target = target(settings, published, participant.settings.adaptive_stream);
         self.subscriptions.insert(
             id,
             Subscription {
@@ -193,52 +212,12 @@ impl Room {
                 shard: participant.shard,
                 state: SubscriptionState::Waiting,
                 target,
+                priority: priority(settings),
                 _place: place,
                 sender: None,
             },
         );
         self.schedule_negotiation(subscriber);
-    }
-
-    /// A place for one more subscription, or the limit that is reached.
-    fn place_for_subscription(&self, subscriber: ParticipantId) -> Result<Place, String> {
-        let limits = &self.config.limits;
-        let own = self
-            .participants
-            .get(&subscriber)
-            .map_or(0, |participant| participant.subscriptions.len());
-        if limits.subscriptions_per_participant != 0 && own >= limits.subscriptions_per_participant
-        {
-            return Err(format!(
-                "the participant gets {own} tracks, its limit (limits.subscriptions_per_participant)"
-            ));
-        }
-        let room = self.subscriptions.len();
-        if limits.subscriptions_per_room != 0 && room >= limits.subscriptions_per_room {
-            return Err(format!(
-                "the room has {room} subscriptions, its limit (limits.subscriptions_per_room)"
-            ));
-        }
-        let member = &limits.member.subscriptions;
-        member.take().ok_or_else(|| {
-            format!(
-                "the server has {} subscriptions, its limit (limits.subscriptions)",
-                member.limit()
-            )
-        })
-    }
-
-    /// A limit is reached: the client hears of it once, and may ask again when there is less.
-    fn refuse_subscription(&mut self, subscriber: ParticipantId, track: TrackId, text: &str) {
-        let Some(sid) = self.tracks.get(&track).map(|t| t.sid.to_string()) else {
-            return;
-        };
-        if let Some(participant) = self.participants.get_mut(&subscriber) {
-            participant.refused.insert(track);
-        }
-        let reason = proto::request_response::Reason::LimitExceeded;
-        self.refuse_request(subscriber, 0, reason, text, None);
-        self.send_subscription_error(subscriber, sid, proto::SubscriptionError::SeUnknown);
     }
 
     /// Ends a subscription; the client's description follows.
@@ -258,6 +237,7 @@ impl Room {
         }
         if let Some(participant) = self.participants.get_mut(&subscription.subscriber) {
             participant.subscriptions.remove(&subscription.track);
+            self.places.note_freed(subscription.subscriber);
             if participant.peer.unbind(id) {
                 self.schedule_negotiation(subscription.subscriber);
             }
@@ -333,7 +313,7 @@ impl Room {
         }
     }
 
-    fn send_subscription_error(
+    pub(crate) fn send_subscription_error(
         &mut self,
         to: ParticipantId,
         track_sid: String,
@@ -382,6 +362,7 @@ impl Room {
                 if wanted {
                     // Asked for again: the client may have changed its mind about codecs.
                     participant.refused.remove(&track);
+                    self.give_up_place(id, track);
                 }
                 self.reconcile(id, track);
             }

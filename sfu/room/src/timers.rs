@@ -17,6 +17,8 @@ pub(crate) enum TimerKind {
     Quality,
     /// Shards have not shown in time what they see.
     Inspection,
+    /// The member may have a place for a subscription again.
+    Places,
     /// The participant's media path is not up in time.
     Join(ParticipantId),
     /// The participant's signal connection did not come back.

@@ -147,6 +147,7 @@ impl Room {
         self.abandon_rpcs(id);
         let mut participant = self.participants.remove(&id)?;
         participant.tracks = sections;
+        self.give_up_all_places(&participant);
         self.timers.clear_participant(id);
         self.speaking.remove(&id);
         if self.by_identity.get(participant.identity()) == Some(&id) {
@@ -189,6 +190,7 @@ impl Room {
         participant.interest = Interest::default();
         participant.denied.clear();
         participant.refused.clear();
+        participant.short.clear();
         participant.track_settings.clear();
         participant.untold_quality.clear();
         participant.data.forget_others();

@@ -114,6 +114,7 @@ export interface Subscription {
   source: string;
   kind: 'audio' | 'video';
   target: { spatial: number; temporal: number; fps: number; paused: boolean } | null;
+  priority: number;
   chosen: number | null;
   current: number | null;
   rate: Rate;

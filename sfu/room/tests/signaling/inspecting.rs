@@ -407,3 +407,47 @@ fn many_look_one_after_the_other_and_too_many_are_refused() {
         .collect();
     assert_eq!(asked.len(), 1);
 }
+
+/// covers: in.track_setting
+#[test]
+fn the_priority_that_a_subscriber_gives_a_track_is_shown() {
+    let (mut world, _, bob, camera) = call();
+    let priority = |world: &mut World| {
+        let view = world.inspect(|_| {});
+        let bob = view.participants.last().unwrap();
+        let row = bob.subscriptions.iter().find(|row| row.track == camera);
+        row.unwrap().priority
+    };
+    assert_eq!(priority(&mut world), 0);
+    for (said, shown) in [(7, 7), (1_000, 255), (0, 0)] {
+        world.say(
+            &bob,
+            Request::TrackSetting(proto::UpdateTrackSettings {
+                track_sids: vec![camera.clone()],
+                quality: VideoQuality::High as i32,
+                priority: said,
+                ..Default::default()
+            }),
+        );
+        assert_eq!(priority(&mut world), shown);
+    }
+    // A track that is dropped and comes again has it still.
+    let subscribe = |subscribe| {
+        Request::Subscription(proto::UpdateSubscription {
+            track_sids: vec![camera.clone()],
+            subscribe,
+            ..Default::default()
+        })
+    };
+    world.say(
+        &bob,
+        Request::TrackSetting(proto::UpdateTrackSettings {
+            track_sids: vec![camera.clone()],
+            priority: 3,
+            ..Default::default()
+        }),
+    );
+    world.say(&bob, subscribe(false));
+    world.say(&bob, subscribe(true));
+    assert_eq!(priority(&mut world), 3);
+}
