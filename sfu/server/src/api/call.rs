@@ -15,6 +15,7 @@ use super::{
 use crate::{
     agents::{self, DispatchError},
     auth::Claims,
+    config::Presets,
     rooms::{API_ANSWER, NewRoom, RoomDefaults, Rooms, rpc_answer},
 };
 
@@ -322,12 +323,6 @@ impl Call {
         }
         let invalid = |why: String| TwirpError::new(Code::InvalidArgument, why);
         if let Self::CreateRoom(request) = self {
-            if !request.room_preset.is_empty() {
-                return Err(invalid(format!(
-                    "room_preset {:?} is not configured on this server",
-                    request.room_preset
-                )));
-            }
             agents::check(&request.agents).map_err(|error| invalid(error.to_string()))?;
         }
         // Before its room is made.
@@ -336,6 +331,20 @@ impl Call {
             agents::check(&wanted).map_err(|error| invalid(error.to_string()))?;
         }
         self.check_destination()
+    }
+
+    /// Whether the preset that it names, if any, is there.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_preset(&self, presets: &Presets) -> Result<(), TwirpError> {
+        let Self::CreateRoom(request) = self else {
+            return Ok(());
+        };
+        presets
+            .find(&request.room_preset)
+            .map(|_| ())
+            .map_err(|error| TwirpError::new(Code::InvalidArgument, format!("room_preset {error}")))
     }
 
     fn check_destination(&self) -> Result<(), TwirpError> {
@@ -389,17 +398,9 @@ impl Call {
 
     /// What the room opens with, should the call open it.
     #[must_use]
-    pub fn new_room(&self, defaults: &RoomDefaults) -> NewRoom {
+    pub fn new_room(&self, defaults: &RoomDefaults, presets: &Presets) -> NewRoom {
         match self {
-            Self::CreateRoom(request) => NewRoom {
-                settings: defaults.with(
-                    request.empty_timeout,
-                    request.departure_timeout,
-                    request.max_participants,
-                    request.metadata.clone(),
-                ),
-                agents: request.agents.clone(),
-            },
+            Self::CreateRoom(request) => defaults.for_request(request, presets),
             _ => defaults.settings.clone().into(),
         }
     }
@@ -553,21 +554,16 @@ mod tests {
         }
     }
 
-    /// covers: grant.room, grant.roomAdmin
+    /// covers: room.room_preset
     #[test]
     fn a_room_is_not_created_by_a_preset_that_is_not_there() {
-        let claims = Claims {
-            video: VideoGrant {
-                room_create: true,
-                ..Default::default()
-            },
-            ..Claims::default()
-        };
         let body = br#"{"name":"lobby","room_preset":"studio"}"#;
         let call = Call::read(Method::CreateRoom, Encoding::Json, body).unwrap();
-        let error = call.check(&claims).unwrap_err();
+        let error = call.check_preset(&Presets::default()).unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument);
         assert!(error.message.contains("studio"));
+        let presets = serde_json::from_str(r#"{"studio": {}}"#).unwrap();
+        assert!(call.check_preset(&presets).is_ok());
     }
 
     /// covers: grant.destinationRoom

@@ -128,6 +128,7 @@ async fn answer(
     })?;
     let call = Call::read(method, encoding, body)?;
     call.check(&claims)?;
+    call.check_preset(&service.config.load().room.presets)?;
     let raw = RawCall {
         call,
         encoding,

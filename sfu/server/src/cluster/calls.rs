@@ -152,7 +152,11 @@ impl Cluster {
         held: Held,
         call: Call,
     ) -> Option<Result<Answer, TwirpError>> {
-        let mut new = call.new_room(&self.rooms.defaults());
+        let rooms = &self.rooms;
+        let mut new = call.new_room(
+            &rooms.defaults(),
+            &rooms.config().settings.load().room.presets,
+        );
         if held.snapshot.is_none() {
             new.settings = self.settings_of(key, new.settings).await;
         }

@@ -114,7 +114,11 @@ impl Cluster {
         key: &RoomKey,
         held: Held,
     ) -> Option<Result<Connection, JoinError>> {
-        let mut new = self.rooms.defaults().for_token(&context.claims);
+        let rooms = &self.rooms;
+        let mut new = rooms.defaults().for_token(
+            &context.claims,
+            &rooms.config().settings.load().room.presets,
+        );
         if held.snapshot.is_none() {
             new.settings = self.settings_of(key, new.settings).await;
         }

@@ -9,13 +9,10 @@ use std::{
 use serde_json::{Map, Value};
 
 use super::{
-    Config,
+    Config, NEAR_ENOUGH,
     settings::{self, Kind, Setting},
     yaml::{self, Content, Node},
 };
-
-/// Names further away than this share of similarity are not offered as a mend.
-const NEAR_ENOUGH: f64 = 0.6;
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,6 +203,9 @@ impl Reading {
             let setting = settings::settings().iter().find(|one| one.name == dotted);
             let is_section = settings::sections().iter().any(|one| one.name == dotted);
             match (setting, node.content) {
+                (Some(setting), Content::Section(entries)) if setting.kind == Kind::Named => {
+                    self.named(setting, entries, place, path);
+                }
                 (Some(setting), content) => {
                     if let (Kind::Keys, Content::Section(keys)) = (setting.kind, &content) {
                         for (key, line, _) in keys {
@@ -233,6 +233,31 @@ impl Reading {
                 }
             }
         }
+    }
+
+    /// Things by name, each checked by itself.
+    fn named(
+        &mut self,
+        setting: &Setting,
+        entries: Vec<(String, u64, Node)>,
+        place: Place,
+        path: &Path,
+    ) {
+        let mut good = Map::new();
+        for (name, line, node) in entries {
+            let dotted = format!("{}.{name}", setting.name);
+            let place = Place::File(path.to_owned(), line);
+            let value = node.content.into_value();
+            let alone = Map::from_iter([(name.clone(), value.clone())]);
+            match setting.check(&alone.into()) {
+                Ok(()) => {
+                    self.places.insert(dotted, place);
+                    good.insert(name, value);
+                }
+                Err(message) => self.problem(place, &dotted, message),
+            }
+        }
+        self.value(setting, good.into(), place);
     }
 
     fn value(&mut self, setting: &Setting, value: Value, place: Place) {
@@ -384,6 +409,38 @@ mod tests {
         assert!(config.rtc.wait_for_addresses);
         assert_eq!(config.rtc.min_port, 6000);
         assert_eq!(config.cluster.instance_id, "007");
+    }
+
+    #[test]
+    fn presets_are_read_by_name_and_what_is_wrong_in_one_is_told_by_its_line() {
+        let config = file(
+            "room:\n  presets:\n    studio: {max_participants: 4, agents: [{agent_name: notes}]}\n    hall:\n      metadata: m\n",
+        )
+        .unwrap();
+        let studio = config.room.presets.find("studio").unwrap().unwrap();
+        assert_eq!(studio.max_participants, 4);
+        assert_eq!(studio.dispatches()[0].agent_name, "notes");
+        let error = file(
+            "room:\n  presets:\n    studio: {max_participant: 4}\n    hall:\n      empty_timeout_seconds: soon\n    yard: {}\n",
+        )
+        .unwrap_err();
+        let text = error.to_string();
+        for expected in [
+            ":3: room.presets.studio: unknown field `max_participant`, expected one of `empty_timeout_seconds`",
+            ":4: room.presets.hall: ",
+        ] {
+            assert!(text.contains(expected), "{expected}\n{text}");
+        }
+        assert_eq!(error.0.len(), 2, "{text}");
+        let variable = |text| environment(&[("PLENUM_ROOM_PRESETS", text)]);
+        let config = variable(r#"{"studio": {"metadata": "m"}}"#).unwrap();
+        assert!(config.room.presets.find("studio").is_ok());
+        let error = variable("studio: {}").unwrap_err().to_string();
+        assert!(
+            error.contains("environment variable PLENUM_ROOM_PRESETS: room.presets: expected JSON"),
+            "{error}"
+        );
+        assert!(variable("[]").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod advertise;
 mod live;
 mod load;
 mod media;
+mod presets;
 mod reference;
 mod secrets;
 mod settings;
@@ -18,6 +19,7 @@ pub use advertise::{AdvertiseTarget, advertised, candidates, interfaces};
 pub use live::{Change, Live, Snapshot};
 pub use load::{ConfigError, Loaded, Place, Problem, load};
 pub use media::MediaConfig;
+pub use presets::{PresetAgent, Presets, RoomPreset};
 pub use reference::reference;
 pub use secrets::{Secret, Secrets};
 pub use settings::{Kind, Section, Setting, sections, settings};
@@ -134,6 +136,12 @@ pub struct RoomConfig {
     /// Participants may publish data tracks.
     #[schemars(extend("x-variable" = "PLENUM_ENABLE_DATA_TRACKS", "x-reloads" = true))]
     pub enable_data_tracks: bool,
+    /// Named settings of rooms, for `room_preset` of CreateRoom and `roomPreset` of tokens, as in
+    /// `studio: {max_participants: 20, agents: [{agent_name: notes}]}`. A preset may have empty_timeout_seconds,
+    /// departure_timeout_seconds, max_participants, metadata, and agents with agent_name and metadata; what a request or a
+    /// token's roomConfig says counts before it. JSON in the environment.
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>", extend("x-variable" = "PLENUM_ROOM_PRESETS", "x-reloads" = true))]
+    pub presets: Presets,
 }
 
 /// Bounds on what clients may take of this member.
@@ -271,6 +279,7 @@ impl Default for RoomConfig {
             max_participants: 0,
             max_rooms: 0,
             enable_data_tracks: true,
+            presets: Presets::default(),
         }
     }
 }
@@ -331,6 +340,8 @@ pub const DEV_KEY: &str = "devkey";
 /// Secret of [`DEV_KEY`].
 pub const DEV_SECRET: &str = "secret";
 
+/// Names at least this similar (Jaro-Winkler, 0 to 1) may be meant.
+const NEAR_ENOUGH: f64 = 0.6;
 /// Shortest secret in production: 256 bits in the hexadecimal digits of `openssl rand -hex 16`, and what HS256 asks for.
 const MIN_SECRET_BYTES: usize = 32;
 /// What makes a secret that is long enough.
@@ -441,6 +452,7 @@ impl Config {
         self.cluster.contradictions(&mut wrong);
         self.tls.contradictions(&mut wrong);
         self.media.contradictions(&mut wrong);
+        self.room.presets.contradictions(&mut wrong);
         found
     }
 }

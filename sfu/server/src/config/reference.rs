@@ -73,7 +73,7 @@ fn default(setting: &Setting) -> String {
                 .collect();
             format!("`[{}]`", items.join(", "))
         }
-        (_, Kind::Keys) => "none".to_owned(),
+        (_, Kind::Keys | Kind::Named) => "none".to_owned(),
         (value, _) => format!("`{value}`"),
     }
 }

@@ -47,6 +47,8 @@ pub enum Kind {
     List,
     /// Names, each with a secret.
     Keys,
+    /// Names, each with settings of its own.
+    Named,
 }
 
 /// A section of the file, or the file itself.
@@ -131,7 +133,8 @@ fn kind(schema: &Value) -> Kind {
         },
         Some("number") => Kind::Number,
         Some("array") => Kind::List,
-        Some("object") => Kind::Keys,
+        Some("object") if schema.get("x-secret").is_some() => Kind::Keys,
+        Some("object") => Kind::Named,
         _ => Kind::Text,
     }
 }
@@ -172,6 +175,8 @@ impl Setting {
                 .collect::<Vec<_>>()
                 .into()),
             Kind::Keys => key_pairs(text),
+            Kind::Named => serde_json::from_str(text)
+                .map_err(|error| format!("expected JSON, as in {{\"name\": {{...}}}}: {error}")),
         }
     }
 
@@ -195,6 +200,9 @@ impl Setting {
                 wrong("a text; a number or word of YAML needs quotes to be one")
             }
             Kind::List if !value.is_array() => wrong("a list, as in [a, b]"),
+            Kind::Named if !value.is_object() => {
+                wrong("names, each with settings, as in `name: {...}`")
+            }
             Kind::Keys if !value.is_object() => wrong("`name: secret`, one a line"),
             _ => self.parses(value),
         }

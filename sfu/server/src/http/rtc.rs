@@ -90,7 +90,9 @@ fn context(
             JoinError::Malformed("the query is not a list of names and values".to_owned())
         })?;
     let context = JoinContext::read(&service.keys, version, bearer(request), &query)?;
-    let may_create = service.config.load().room.auto_create || context.claims.video.room_create;
+    let settings = service.config.load();
+    context.check_preset(&settings.room.presets)?;
+    let may_create = settings.room.auto_create || context.claims.video.room_create;
     Ok((context, may_create))
 }
 

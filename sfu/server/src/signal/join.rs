@@ -16,6 +16,7 @@ use super::parts;
 use crate::{
     agents,
     auth::{Claims, Keys, TokenError},
+    config::Presets,
 };
 
 /// One peer connection or two, as the path says.
@@ -130,6 +131,20 @@ impl JoinContext {
             request,
         })
     }
+
+    /// Whether the preset that the token names, if any, is there. Who comes back to its session made its room long ago.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_preset(&self, presets: &Presets) -> Result<(), JoinError> {
+        if self.request.reconnect {
+            return Ok(());
+        }
+        presets
+            .find(&self.claims.room_preset)
+            .map(|_| ())
+            .map_err(|error| JoinError::Malformed(format!("roomPreset of the token: {error}")))
+    }
 }
 
 fn check_name(what: &str, name: &str, limit: usize) -> Result<(), JoinError> {
@@ -147,12 +162,6 @@ fn check_name(what: &str, name: &str, limit: usize) -> Result<(), JoinError> {
 
 /// What a token says of its room, should this join make it.
 fn check_room_configuration(claims: &Claims) -> Result<(), JoinError> {
-    if !claims.room_preset.is_empty() {
-        return Err(JoinError::Malformed(format!(
-            "roomPreset {:?} of the token is not configured on this server; use roomConfig",
-            claims.room_preset
-        )));
-    }
     let Some(json) = &claims.room_config else {
         return Ok(());
     };
@@ -354,10 +363,6 @@ mod tests {
                 "roomConfig",
             ),
             (with(serde_json::json!({ "agents": many })), "32"),
-            (
-                token(|claims| claims.room_preset = "studio".to_owned()),
-                "studio",
-            ),
         ] {
             let error = read(v1, &refused, &[]).unwrap_err();
             assert!(
@@ -365,6 +370,24 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    /// covers: grant.roomPreset
+    #[test]
+    fn a_preset_that_is_not_there_is_refused_but_not_to_who_comes_back() {
+        let with_preset = token(|claims| claims.room_preset = "studoi".to_owned());
+        let presets = serde_json::from_str(r#"{"studio": {}}"#).unwrap();
+        let joins = read(SignalVersion::V0, &with_preset, &[]).unwrap();
+        let error = joins.check_preset(&presets).unwrap_err();
+        assert!(
+            matches!(&error, JoinError::Malformed(why) if why.contains("did you mean \"studio\"")),
+            "{error}"
+        );
+        let back = [("reconnect", "1"), ("sid", "PA_x")];
+        let returns = read(SignalVersion::V0, &with_preset, &back).unwrap();
+        assert_eq!(returns.check_preset(&presets), Ok(()));
+        let plain = read(SignalVersion::V0, &token(|_| ()), &[]).unwrap();
+        assert_eq!(plain.check_preset(&Presets::default()), Ok(()));
     }
 
     #[test]
