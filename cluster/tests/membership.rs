@@ -46,6 +46,25 @@ async fn a_crashed_member_is_dead_at_once_and_its_rooms_are_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lower_capacity_is_known_to_the_others_and_places_no_more_rooms_there() {
+    let pool = pool_of(2).await;
+    let first = &pool.members[0].handle;
+    first.set_capacity(Capacity {
+        rooms: 1,
+        ..Capacity::default()
+    });
+    let node = first.me().node;
+    let second = &pool.members[1].handle;
+    until("the other member to hear of it", || {
+        second.view().members[&node].record.capacity.rooms == 1
+    })
+    .await;
+    pool.open(6).await;
+    let held = [pool.held_by(0).await.len(), pool.held_by(1).await.len()];
+    assert!(held[0] <= 1 && held[0] + held[1] == 6, "{held:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_hop_makes_the_crash_known_faster() {
     let mut pool = pool_of(3).await;
     let dead = pool.kill(0);

@@ -46,7 +46,7 @@ pub struct MembershipConfig {
     pub internal_address: String,
     /// Internal addresses to ask who is there while the Directory is away (headless Service, `cluster.peers`).
     pub seeds: Vec<String>,
-    /// Hard bounds for placement.
+    /// Hard bounds for placement, at the start; see [`Membership::set_capacity`].
     pub capacity: Capacity,
     /// Share of rooms relative to other members, e.g. the number of Shards.
     pub weight: u32,
@@ -184,6 +184,7 @@ pub(crate) struct Shared {
 struct Wishes {
     state: MemberState,
     load: Load,
+    capacity: Capacity,
 }
 
 /// Rooms placed on a member since its counter stood there.
@@ -223,6 +224,7 @@ impl Membership {
         let wishes = Wishes {
             state: MemberState::Starting,
             load: Load::default(),
+            capacity: config.capacity,
         };
         let view = MembersView {
             me,
@@ -291,6 +293,14 @@ impl Membership {
     pub fn set_state(&self, state: MemberState) {
         self.shared.wishes().state = state;
         self.tell(Command::RecordChanged);
+    }
+
+    /// Hard bounds for placement from now on. Told to the pool at once; what is there already stays.
+    pub fn set_capacity(&self, capacity: Capacity) {
+        let before = std::mem::replace(&mut self.shared.wishes().capacity, capacity);
+        if before != capacity {
+            self.tell(Command::RecordChanged);
+        }
     }
 
     /// What it carries; told with the next heartbeat. `rooms` is counted here.
@@ -396,7 +406,7 @@ impl Shared {
                 rooms: rooms.max(wishes.load.rooms),
                 ..wishes.load
             },
-            capacity: self.config.capacity,
+            capacity: wishes.capacity,
             weight: self.config.weight,
             protocol: INTERNAL_PROTOCOL,
             version: self.config.version.clone(),

@@ -9,7 +9,7 @@ use std::{
 use anyhow::Context as _;
 use plenum_cluster::{
     Directory, Membership, NodeId, PoolKey, Timing,
-    directory::{Capacity, MemoryDirectory, RedisDirectory, RedisSettings},
+    directory::{MemoryDirectory, RedisDirectory, RedisSettings},
     member_api::MemberState,
     membership::{Directories, Event, MembershipConfig},
 };
@@ -37,7 +37,7 @@ use crate::{
     metrics::{Exposition, Metrics},
     port::Port,
     reload::{self, Source},
-    rooms::{Rooms, RoomsConfig},
+    rooms::{RoomDefaults, Rooms, RoomsConfig},
 };
 
 /// What the runtime of the rooms still does gets this long.
@@ -343,10 +343,7 @@ fn join_pool(
         node,
         internal_address: cluster.internal_endpoint(),
         seeds: cluster.peers.clone(),
-        capacity: Capacity {
-            rooms: config.room.max_rooms,
-            ..Capacity::default()
-        },
+        capacity: RoomDefaults::from(&config.room).capacity(),
         weight: u32::from(shards),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         timing: Timing::default(),

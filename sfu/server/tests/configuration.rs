@@ -461,3 +461,162 @@ async fn a_member_that_is_full_says_which_limit_it_has_reached_until_that_change
     assert!(matches!(first, Response::Join(_)), "{first:?}");
     assert!(ada.is_served().await);
 }
+
+/// A token of a back end that may create rooms, as a header.
+fn back_end() -> String {
+    let claims = Claims {
+        iss: "a".to_owned(),
+        sub: "back end".to_owned(),
+        exp: 4_000_000_000,
+        video: VideoGrant {
+            room_create: true,
+            ..VideoGrant::default()
+        },
+        ..Claims::default()
+    };
+    let token = Keys::new([("a".to_owned(), OLD.to_owned())])
+        .sign(&claims)
+        .unwrap();
+    format!("Authorization: Bearer {token}")
+}
+
+fn create(server: &Server, body: &str) -> support::Answer {
+    server.request(
+        "POST",
+        "/twirp/livekit.RoomService/CreateRoom",
+        &[&back_end(), "Content-Type: application/json"],
+        body.as_bytes(),
+    )
+}
+
+#[test]
+fn another_limit_of_rooms_counts_for_placement_too() {
+    let folder = Folder::new("rooms");
+    let text = |rooms: u32| format!("keys: {{a: {OLD}}}\nroom: {{max_rooms: {rooms}}}\n");
+    let file = folder.write("plenum.yaml", &text(1));
+    let server = Server::with_files(&file, &folder.log(), &[]);
+    let fits = |name: &str| create(&server, &format!("{{\"name\":\"{name}\"}}")).status == 200;
+    assert!(fits("one") && !fits("two"));
+    fs::write(&file, text(2)).unwrap();
+    server.signal("-HUP");
+    wait_for("a second room to fit", || fits("two"));
+    assert!(!fits("three"));
+    fs::write(&file, text(1)).unwrap();
+    server.signal("-HUP");
+    wait_for("the old limit to count", || {
+        metric(&server, "plenum_config_version 3")
+    });
+    // What is there stays, and is found.
+    assert!(fits("one") && fits("two") && !fits("three"));
+}
+
+/// covers: room.room_preset, grant.roomPreset, RoomService.CreateRoom
+#[test]
+fn presets_of_rooms_follow_their_file() {
+    let folder = Folder::new("presets");
+    let text = |presets: &str| format!("keys: {{a: {OLD}}}\nroom: {{presets: {{{presets}}}}}\n");
+    let file = folder.write("plenum.yaml", &text("hall: {max_participants: 7}"));
+    let server = Server::with_files(&file, &folder.log(), &[]);
+    let preset = |name: &str, preset: &str| {
+        create(
+            &server,
+            &format!("{{\"name\":\"{name}\",\"room_preset\":\"{preset}\"}}"),
+        )
+    };
+    let hall = preset("one", "hall");
+    assert_eq!(hall.status, 200, "{hall:?}");
+    let seats = |answer: &support::Answer| {
+        let json = answer.json();
+        let seats = json.get("max_participants");
+        seats
+            .or_else(|| json.get("maxParticipants"))
+            .and_then(serde_json::Value::as_u64)
+    };
+    assert_eq!(seats(&hall), Some(7), "{hall:?}");
+    let unknown = preset("two", "studio");
+    assert_eq!(unknown.status, 400, "{unknown:?}");
+    assert!(unknown.body.contains("studio"), "{unknown:?}");
+    let joins = |preset: &str| {
+        let claims = Claims {
+            iss: "a".to_owned(),
+            sub: "ada".to_owned(),
+            exp: 4_000_000_000,
+            room_preset: preset.to_owned(),
+            video: VideoGrant::join("three"),
+            ..Claims::default()
+        };
+        let keys = Keys::new([("a".to_owned(), OLD.to_owned())]);
+        let token = keys.sign(&claims).unwrap();
+        server.get(&format!("/rtc/validate?access_token={token}"))
+    };
+    assert_eq!(joins("hall").status, 200);
+    let near = joins("hal");
+    assert_eq!(near.status, 400, "{near:?}");
+    assert!(near.body.contains("did you mean \"hall\""), "{near:?}");
+
+    fs::write(
+        &file,
+        text("hall: {max_participants: 8}, studio: {max_participants: 9}"),
+    )
+    .unwrap();
+    server.signal("-HUP");
+    wait_for("the new preset to be there", || {
+        preset("two", "studio").status == 200
+    });
+    assert_eq!(seats(&preset("two", "studio")), Some(9));
+    // A room that is there keeps what it was made with.
+    assert_eq!(seats(&preset("one", "hall")), Some(7));
+    assert_eq!(joins("studio").status, 200);
+}
+
+/// Media types that a first message names for publishing.
+fn codecs(first: Response) -> Vec<String> {
+    let Response::Join(join) = first else {
+        panic!("{first:?}");
+    };
+    join.enabled_publish_codecs
+        .into_iter()
+        .map(|codec| codec.mime)
+        .collect()
+}
+
+#[tokio::test]
+async fn codecs_follow_their_file_for_rooms_that_open_from_then_on() {
+    let folder = Folder::new("codecs");
+    let text = |codecs: &str| format!("keys: {{a: {OLD}}}\nmedia: {{codecs: [{codecs}]}}\n");
+    let file = folder.write("plenum.yaml", &text("vp9, vp8, opus"));
+    let server = Server::with_files(&file, &folder.log(), &[]);
+    let of = |identity: &str, room: &str| {
+        let claims = Claims {
+            iss: "a".to_owned(),
+            sub: identity.to_owned(),
+            exp: 4_000_000_000,
+            video: VideoGrant::join(room),
+            ..Claims::default()
+        };
+        Keys::new([("a".to_owned(), OLD.to_owned())])
+            .sign(&claims)
+            .unwrap()
+    };
+    let path = "/rtc?protocol=16";
+    let (mut ada, first) = server.join(path, &of("ada", "one")).await;
+    let before = ["video/VP9", "video/VP8", "audio/opus"];
+    assert_eq!(codecs(first), before);
+
+    // Without Opus nobody could speak: nothing changes.
+    fs::write(&file, text("h264")).unwrap();
+    wait_for("the bad list to be refused", || {
+        metric(&server, "plenum_config_reloads_total{result=\"refused\"} 1")
+    });
+    fs::write(&file, text("h264, opus, red")).unwrap();
+    server.signal("-HUP");
+    wait_for("the new list to count", || {
+        metric(&server, "plenum_config_version 2")
+    });
+    let (_bob, first) = server.join(path, &of("bob", "two")).await;
+    assert_eq!(codecs(first), ["video/H264", "audio/opus", "audio/red"]);
+    // A room that was open goes on with what its tracks are in.
+    let (_carol, first) = server.join(path, &of("carol", "one")).await;
+    assert_eq!(codecs(first), before);
+    assert!(ada.is_served().await);
+}

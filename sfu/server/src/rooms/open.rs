@@ -11,7 +11,9 @@ use std::{
 use bytes::Bytes;
 use livekit_protocol as proto;
 use plenum_cluster::{
-    Epoch, IdError, RoomKey, directory::EndReason as ClaimEnd, membership::CallError,
+    Epoch, IdError, RoomKey,
+    directory::{Capacity, EndReason as ClaimEnd},
+    membership::CallError,
 };
 use plenum_room::{
     ConnectionId, ConnectionSettings, Grants, Join, ParticipantKind, Permissions, Resume, Room,
@@ -50,6 +52,17 @@ pub struct RoomDefaults {
     pub max_rooms: usize,
     /// Participants may publish data tracks.
     pub data_tracks: bool,
+}
+
+impl RoomDefaults {
+    /// What this member tells its pool that it takes.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        Capacity {
+            rooms: u32::try_from(self.max_rooms).unwrap_or(u32::MAX),
+            ..Capacity::default()
+        }
+    }
 }
 
 impl From<&config::RoomConfig> for RoomDefaults {

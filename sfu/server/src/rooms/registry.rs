@@ -350,6 +350,9 @@ impl Rooms {
     /// The limits in force have changed.
     pub fn limits_changed(&self) {
         let limits = self.limits();
+        self.config
+            .membership
+            .set_capacity(self.defaults().capacity());
         self.tell_all(|| RoomInput::LimitsChanged(Box::new(limits.clone())));
     }
 
