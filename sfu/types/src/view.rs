@@ -63,12 +63,14 @@ pub struct TrackView {
     pub layers: Vec<LayerView>,
 }
 
-/// One layer of a track.
+/// One layer of a track. People read it as it is written here, with its codec's media type and milliseconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LayerView {
     /// 0 is the smallest.
     pub spatial: u8,
     /// What it carries, as negotiated first.
+    #[serde(rename = "mime", with = "mime")]
     pub codec: Option<Codec>,
     /// Present for simulcast by rid.
     pub rid: Option<Rid>,
@@ -86,8 +88,10 @@ pub struct LayerView {
     /// Packets that never came.
     pub lost: u64,
     /// Since its last packet; `None` before the first.
+    #[serde(rename = "sincePacketMs", with = "millis")]
     pub since_packet: Option<Duration>,
     /// Since its last key frame; `None` before the first, and for sound.
+    #[serde(rename = "sinceKeyFrameMs", with = "millis")]
     pub since_key_frame: Option<Duration>,
     /// The publisher was asked for a key frame and has not sent it yet.
     pub awaits_key_frame: bool,
@@ -288,5 +292,53 @@ impl DropReason {
             Self::NoPath => "no_path",
             Self::Gone => "gone",
         }
+    }
+}
+
+/// A codec by its media type.
+mod mime {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    use crate::Codec;
+
+    pub(super) fn serialize<S: Serializer>(
+        codec: &Option<Codec>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        codec.map(Codec::mime).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Codec>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
+        let codec = Codec::named(&text);
+        codec.map_or_else(
+            || Err(D::Error::custom("an unknown codec")),
+            |codec| Ok(Some(codec)),
+        )
+    }
+}
+
+/// A time in milliseconds.
+mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+            .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
     }
 }

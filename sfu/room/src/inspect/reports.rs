@@ -273,22 +273,10 @@ fn is_live(track: Option<&TrackView>) -> bool {
 #[allow(deprecated)] // `layers`: the same as those of the first codec
 fn layer_report(track: &Track, layer: &LayerView) -> LayerReport {
     let announced = track.info.layers.get(usize::from(layer.spatial));
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     LayerReport {
-        spatial: layer.spatial,
-        rid: layer.rid.as_ref().map(ToString::to_string),
-        mime: layer.codec.map(|codec| codec.mime().to_owned()),
-        ssrc: layer.ssrc.map(|ssrc| ssrc.0),
+        seen: layer.clone(),
         width: announced.map_or(0, |announced| announced.width),
         height: announced.map_or(0, |announced| announced.height),
-        live: layer.live,
-        rate: layer.rate,
-        frame_rates: layer.frame_rates.clone(),
-        received: layer.received,
-        lost: layer.lost,
-        since_packet_ms: layer.since_packet.map(millis),
-        since_key_frame_ms: layer.since_key_frame.map(millis),
-        awaits_key_frame: layer.awaits_key_frame,
     }
 }
 

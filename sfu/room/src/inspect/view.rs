@@ -2,7 +2,7 @@
 //!
 //! All of it is plain data: the same comes from a room of another member.
 
-use plenum_types::{DecisionKind, LayerTarget, Rate};
+use plenum_types::{DecisionKind, LayerTarget, LayerView, Rate};
 use serde::{Deserialize, Serialize};
 
 use super::Stall;
@@ -159,34 +159,13 @@ pub struct DemandReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerReport {
-    /// 0 is the smallest.
-    pub spatial: u8,
-    /// Name of its encoding.
-    pub rid: Option<String>,
-    /// Media type.
-    pub mime: Option<String>,
-    /// Its source, once known.
-    pub ssrc: Option<u32>,
+    /// As the Shard sees it.
+    #[serde(flatten)]
+    pub seen: LayerView,
     /// As announced, pixels.
     pub width: u32,
     /// As announced, pixels.
     pub height: u32,
-    /// Packets came lately.
-    pub live: bool,
-    /// What comes.
-    pub rate: Rate,
-    /// Frames a second up to each temporal layer, the lowest first; empty where they are not known.
-    pub frame_rates: Vec<f32>,
-    /// Packets that came.
-    pub received: u64,
-    /// Packets that never came.
-    pub lost: u64,
-    /// Milliseconds since the last packet.
-    pub since_packet_ms: Option<u64>,
-    /// Milliseconds since the last key frame.
-    pub since_key_frame_ms: Option<u64>,
-    /// The publisher was asked for a key frame and has not sent it yet.
-    pub awaits_key_frame: bool,
 }
 
 /// A track that a participant gets, or wants and does not get.

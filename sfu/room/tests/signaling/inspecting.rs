@@ -7,7 +7,7 @@ use plenum_room::{
 };
 use plenum_types::{
     Decision, DecisionKind, LayerView, LinkQuality, ParticipantIdentity, Rate, ShardCommand,
-    ShardEvent, ShardView, Subject, SubscriptionView, TrackView, TransportView,
+    ShardEvent, ShardView, Ssrc, Subject, SubscriptionView, TrackView, TransportView,
 };
 use std::time::Duration;
 
@@ -200,7 +200,6 @@ fn a_room_shows_who_is_there_and_what_flows() {
     );
     assert_eq!((track.layers.len(), track.subscribers), (3, 1));
     assert_eq!(track.layers[2].width, 1280);
-    assert_eq!(track.layers[2].frame_rates, [7.5, 15.0, 30.0]);
     assert_eq!(track.why, None);
     let row = bob
         .subscriptions
@@ -450,4 +449,38 @@ fn the_priority_that_a_subscriber_gives_a_track_is_shown() {
     world.say(&bob, subscribe(false));
     world.say(&bob, subscribe(true));
     assert_eq!(priority(&mut world), 3);
+}
+
+#[test]
+fn a_layer_is_told_in_words_that_pages_know() {
+    let (mut world, _, _, camera) = call();
+    let view = world.inspect(|view| {
+        for layer in view.tracks.iter_mut().flat_map(|track| &mut track.layers) {
+            layer.ssrc = Some(Ssrc(7));
+        }
+    });
+    let tracks = &view.participants[0].tracks;
+    let track = tracks.iter().find(|track| track.sid == camera).unwrap();
+    let json = serde_json::to_value(&track.layers[2]).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "spatial": 2,
+            "rid": "f",
+            "mime": "video/VP8",
+            "ssrc": 7,
+            "width": 1280,
+            "height": 720,
+            "live": true,
+            "rate": {"bits": 100_000, "packets": 10},
+            "frameRates": [7.5, 15.0, 30.0],
+            "received": 100,
+            "lost": 1,
+            "sincePacketMs": 5,
+            "sinceKeyFrameMs": 3_000,
+            "awaitsKeyFrame": false,
+        })
+    );
+    let text = serde_json::to_string(&view).unwrap();
+    assert_eq!(serde_json::from_str::<RoomView>(&text).unwrap(), view);
 }
