@@ -53,12 +53,6 @@ impl Dynacast {
             .is_some_and(|at| now.saturating_since(at) < RESUMES_WITHIN)
     }
 
-    /// The publisher was told that nobody wants this codec.
-    pub(crate) fn rests_in(&self, codec: Codec) -> bool {
-        let told = self.told();
-        told.contains(&(codec, None))
-    }
-
     fn believed(&self, codec: Codec, place: usize) -> Demand {
         match &self.told {
             None if place == 0 => EVERYTHING,

@@ -60,7 +60,9 @@ export function ParticipantDetail({ participant, room }: { participant: Particip
 }
 
 function layersOf(room: RoomView, sid: string): number {
-  return room.participants.flatMap(({ tracks }) => tracks).find((track) => track.sid === sid)?.layers.length ?? 0;
+  const track = room.participants.flatMap(({ tracks }) => tracks).find((one) => one.sid === sid);
+  // A second codec has layers of its own.
+  return Math.max(0, ...(track?.layers ?? []).map(({ spatial }) => spatial + 1));
 }
 
 function TransportCard({ transport }: { transport: Transport }) {
@@ -111,20 +113,26 @@ function TrackCard({ track }: { track: Track }) {
       {track.why && <p className="words">{STALLS[track.why].publisher}</p>}
       <ol className="layers">
         {track.layers.map((layer) => (
-          <LayerRow key={layer.spatial} layer={layer} video={track.kind === 'video'} />
+          <LayerRow
+            key={`${layer.mime ?? ''} ${layer.spatial}`}
+            layer={layer}
+            video={track.kind === 'video'}
+            second={layer.mime !== null && layer.mime !== track.layers[0]?.mime}
+          />
         ))}
       </ol>
     </article>
   );
 }
 
-function LayerRow({ layer, video }: { layer: Layer; video: boolean }) {
+function LayerRow({ layer, video, second }: { layer: Layer; video: boolean; second: boolean }) {
   return (
     <li className="layer" data-live={layer.live} data-testid="layer">
       <span className="layer-name">
         <span className="lamp" />
         {video ? `Layer ${layer.spatial}` : 'Sound'}
         {layer.rid && <small>{layer.rid}</small>}
+        {second && layer.mime && <small>{codec(layer.mime)}</small>}
       </span>
       <span>{layer.width > 0 ? `${layer.width}×${layer.height}` : ''}</span>
       <span className="number">{layer.live ? bitrate(layer.rate.bits) : 'silent'}</span>

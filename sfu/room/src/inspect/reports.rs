@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use livekit_protocol::{self as proto, ConnectionQuality, VideoQuality};
 use plenum_types::{
-    Decision, LayerView, MediaKind, ParticipantId, Path, Rate, ShardId, ShardView, Subject,
-    SubscriptionId, SubscriptionView, TrackId, TrackView, TransportId, TransportView,
+    Codec, Decision, LayerView, MediaKind, ParticipantId, Path, Rate, ShardId, ShardView, Subject,
+    SubscriptionId, SubscriptionView, TrackId, TrackSid, TrackView, TransportId, TransportView,
 };
 
 use super::{
@@ -28,6 +28,17 @@ struct Seen<'a> {
     transports: BTreeMap<TransportId, &'a TransportView>,
     tracks: BTreeMap<TrackId, &'a TrackView>,
     subscriptions: BTreeMap<SubscriptionId, &'a SubscriptionView>,
+    /// Tracks of the room by those of the Shards, which have one more for a second codec.
+    sids: BTreeMap<TrackId, &'a TrackSid>,
+}
+
+impl Seen<'_> {
+    /// What the Shards see of a track, in each of its codecs.
+    fn sources(&self, id: TrackId, track: &Track) -> impl Iterator<Item = &TrackView> {
+        track
+            .sources(id)
+            .filter_map(|source| self.tracks.get(&source).copied())
+    }
 }
 
 impl Room {
@@ -39,6 +50,10 @@ impl Room {
             seen.tracks.extend(view.tracks.iter().map(|t| (t.track, t)));
             let subscriptions = view.subscriptions.iter().map(|s| (s.subscription, s));
             seen.subscriptions.extend(subscriptions);
+        }
+        for (id, track) in &self.tracks {
+            seen.sids
+                .extend(track.sources(*id).map(|source| (source, &track.sid)));
         }
         let mut rows = 0;
         let participants = self
@@ -82,7 +97,7 @@ impl Room {
             transports: transports(&participant.peer)
                 .into_iter()
                 .filter_map(|(role, id)| {
-                    Some(self.transport_report(role, seen.transports.get(&id)?))
+                    Some(self.transport_report(role, seen.transports.get(&id)?, &seen.sids))
                 })
                 .collect(),
             tracks: participant
@@ -90,14 +105,19 @@ impl Room {
                 .values()
                 .filter_map(|id| {
                     let track = self.tracks.get(id)?;
-                    Some(self.track_report(track, seen.tracks.get(id).copied()))
+                    Some(self.track_report(*id, track, seen))
                 })
                 .collect(),
             subscriptions: self.subscription_reports(participant, seen, rows),
         }
     }
 
-    fn transport_report(&self, role: &str, seen: &TransportView) -> TransportReport {
+    fn transport_report(
+        &self,
+        role: &str,
+        seen: &TransportView,
+        sids: &BTreeMap<TrackId, &TrackSid>,
+    ) -> TransportReport {
         TransportReport {
             role: role.to_owned(),
             connected: seen.connected,
@@ -113,12 +133,16 @@ impl Room {
             decisions: seen
                 .decisions
                 .iter()
-                .map(|decision| self.decision_report(decision))
+                .map(|decision| self.decision_report(decision, sids))
                 .collect(),
         }
     }
 
-    fn decision_report(&self, decision: &Decision) -> DecisionReport {
+    fn decision_report(
+        &self,
+        decision: &Decision,
+        sids: &BTreeMap<TrackId, &TrackSid>,
+    ) -> DecisionReport {
         let track = match decision.about {
             Subject::Transport => None,
             Subject::Track(id) => Some(id),
@@ -127,22 +151,21 @@ impl Room {
         DecisionReport {
             at_ms: i64::try_from(decision.at / 1_000_000).unwrap_or(i64::MAX),
             track: track
-                .and_then(|id| self.tracks.get(&id))
-                .map(|track| track.sid.to_string()),
+                .and_then(|id| sids.get(&id).copied())
+                .map(ToString::to_string),
             subscribed: matches!(decision.about, Subject::Subscription(_)),
             what: decision.what,
         }
     }
 
-    fn track_report(&self, track: &Track, seen: Option<&TrackView>) -> TrackReport {
-        let layers = seen.map_or(&[][..], |seen| &seen.layers);
+    fn track_report(&self, id: TrackId, track: &Track, seen: &Seen<'_>) -> TrackReport {
         let stall = why(Facts {
             permitted: true,
             decodable: true,
             muted: track.info.muted,
             hidden: false,
-            rests: track.dynacast.rests(self.now) || track.dynacast.rests_in(track.codec),
-            live: is_live(seen),
+            rests: track.dynacast.rests(self.now),
+            live: seen.sources(id, track).any(is_live),
             open: true,
             sending: true,
             dropping: false,
@@ -166,8 +189,9 @@ impl Room {
                     quality: demand.map(video_quality),
                 })
                 .collect(),
-            layers: layers
-                .iter()
+            layers: seen
+                .sources(id, track)
+                .flat_map(|source| &source.layers)
                 .map(|layer| layer_report(track, layer))
                 .collect(),
             why: stall,
@@ -227,11 +251,10 @@ impl Room {
             hidden: target.is_some_and(|target| target.paused),
             rests: track.dynacast.rests(self.now),
             // The Shard's id: what is sent in another codec is a track of its own there.
-            live: is_live(
-                seen.tracks
-                    .get(&shown.map_or(id, |shown| shown.track))
-                    .copied(),
-            ),
+            live: seen
+                .tracks
+                .get(&shown.map_or(id, |shown| shown.track))
+                .is_some_and(|track| is_live(track)),
             open: shown.is_some_and(|shown| shown.open),
             sending: shown.is_some_and(|shown| shown.current.is_some()),
             dropping: shown.is_some_and(|shown| shown.dropping || shown.starved),
@@ -266,13 +289,22 @@ impl Room {
     }
 }
 
-fn is_live(track: Option<&TrackView>) -> bool {
-    track.is_some_and(|track| track.layers.iter().any(|layer| layer.live))
+fn is_live(track: &TrackView) -> bool {
+    track.layers.iter().any(|layer| layer.live)
 }
 
 #[allow(deprecated)] // `layers`: the same as those of the first codec
 fn layer_report(track: &Track, layer: &LayerView) -> LayerReport {
-    let announced = track.info.layers.get(usize::from(layer.spatial));
+    let of_codec = track
+        .info
+        .codecs
+        .iter()
+        .find(|codec| Codec::named(&codec.mime_type) == layer.codec)
+        .map(|codec| &codec.layers)
+        .filter(|layers| !layers.is_empty());
+    let announced = of_codec
+        .unwrap_or(&track.info.layers)
+        .get(usize::from(layer.spatial));
     LayerReport {
         seen: layer.clone(),
         width: announced.map_or(0, |announced| announced.width),

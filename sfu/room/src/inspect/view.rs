@@ -139,7 +139,7 @@ pub struct TrackReport {
     pub subscribers: usize,
     /// What its publisher was told that subscribers want.
     pub demand: Vec<DemandReport>,
-    /// Lowest first.
+    /// Of the first codec, the lowest first; then those of the second.
     pub layers: Vec<LayerReport>,
     /// Why nothing comes from the publisher.
     pub why: Option<Stall>,

@@ -9,7 +9,7 @@ use livekit_protocol::{
     signal_response::Message,
 };
 use plenum_room::{RoomConfig, RoomInput};
-use plenum_types::{Codec, MediaPolicy, ShardCommand, TrackId};
+use plenum_types::{Codec, Decision, DecisionKind, MediaPolicy, ShardCommand, Subject, TrackId};
 
 const SECOND_CID: &str = "11111111-2222-4333-8444-555555555555";
 pub(crate) const SECOND_MID: &str = "99";
@@ -258,6 +258,42 @@ fn the_second_codec_goes_along_to_another_room() {
         hall.commands
             .contains(&ShardCommand::RemoveTrack { track: second })
     );
+}
+
+#[test]
+fn both_codecs_are_shown_with_their_layers_and_decisions() {
+    let (mut world, alice, _, sid) = call();
+    world.say(&alice, Request::AddTrack(backup(&sid, "vp8")));
+    world.say(&alice, Request::Offer(offer(3, &publish_twice())));
+    let second = *world.added_tracks().last().unwrap();
+    let view = world.inspect(|view| {
+        for track in &mut view.tracks {
+            for layer in &mut track.layers {
+                layer.live = track.track == second;
+            }
+        }
+        view.transports[0].decisions = vec![Decision {
+            at: 1,
+            about: Subject::Track(second),
+            what: DecisionKind::LayerLive(0),
+        }];
+    });
+    let publisher = &view.participants[0];
+    let [track] = publisher.tracks.as_slice() else {
+        panic!("one track");
+    };
+    let layers: Vec<_> = track
+        .layers
+        .iter()
+        .map(|layer| (layer.seen.spatial, layer.width, layer.seen.live))
+        .collect();
+    let of = |live| [(0, 320, live), (1, 640, live), (2, 1280, live)];
+    assert_eq!(layers, [of(false), of(true)].concat());
+    assert_eq!(track.layers[3].seen.codec, Some(Codec::Vp8));
+    // What comes in one of them comes.
+    assert_eq!(track.why, None);
+    let decision = &publisher.transports[0].decisions[0];
+    assert_eq!(decision.track.as_ref(), Some(&sid));
 }
 
 #[test]
