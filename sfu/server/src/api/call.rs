@@ -3,133 +3,18 @@
 use std::time::Duration;
 
 use livekit_protocol as proto;
-use plenum_room::{ApiRequest, ApiResponse};
+use plenum_room::ApiRequest;
 use plenum_types::RoomName;
 use prost::Message;
 use serde::de::DeserializeOwned;
 
-use super::{
-    Code, Encoding, TwirpError,
-    json::{self, Shape},
-};
+use super::{Answer, Code, Encoding, Method, TwirpError, dispatch};
 use crate::{
-    agents::{self, DispatchError},
+    agents,
     auth::Claims,
     config::Presets,
     rooms::{API_ANSWER, NewRoom, RoomDefaults, Rooms, rpc_answer},
 };
-
-const ROOM_SERVICE: &str = "livekit.RoomService";
-const DISPATCH_SERVICE: &str = "livekit.AgentDispatchService";
-
-/// A method of one of the services.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Method {
-    /// Opens a room, or says how it is.
-    CreateRoom,
-    /// Lists rooms.
-    ListRooms,
-    /// Ends a room.
-    DeleteRoom,
-    /// Lists participants, hidden ones too.
-    ListParticipants,
-    /// One participant.
-    GetParticipant,
-    /// Sends a participant away.
-    RemoveParticipant,
-    /// Mutes a track.
-    MutePublishedTrack,
-    /// Changes what a participant is and may do.
-    UpdateParticipant,
-    /// Subscribes a participant to tracks, or unsubscribes it.
-    UpdateSubscriptions,
-    /// Sends a data message.
-    SendData,
-    /// Changes the room's metadata.
-    UpdateRoomMetadata,
-    /// Brings agents into a room.
-    CreateDispatch,
-    /// Ends the agents of a dispatch.
-    DeleteDispatch,
-    /// Lists the dispatches of a room with their jobs.
-    ListDispatch,
-    /// Calls a method of a participant.
-    PerformRpc,
-    /// Takes a participant to another room.
-    MoveParticipant,
-    /// Not offered: shows a participant's tracks in another room too.
-    ForwardParticipant,
-}
-
-impl Method {
-    /// All of them.
-    pub const ALL: [Self; 17] = [
-        Self::CreateRoom,
-        Self::ListRooms,
-        Self::DeleteRoom,
-        Self::ListParticipants,
-        Self::GetParticipant,
-        Self::RemoveParticipant,
-        Self::MutePublishedTrack,
-        Self::UpdateParticipant,
-        Self::UpdateSubscriptions,
-        Self::SendData,
-        Self::UpdateRoomMetadata,
-        Self::CreateDispatch,
-        Self::DeleteDispatch,
-        Self::ListDispatch,
-        Self::PerformRpc,
-        Self::MoveParticipant,
-        Self::ForwardParticipant,
-    ];
-
-    /// Its name in the URL.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::CreateRoom => "CreateRoom",
-            Self::ListRooms => "ListRooms",
-            Self::DeleteRoom => "DeleteRoom",
-            Self::ListParticipants => "ListParticipants",
-            Self::GetParticipant => "GetParticipant",
-            Self::RemoveParticipant => "RemoveParticipant",
-            Self::MutePublishedTrack => "MutePublishedTrack",
-            Self::UpdateParticipant => "UpdateParticipant",
-            Self::UpdateSubscriptions => "UpdateSubscriptions",
-            Self::SendData => "SendData",
-            Self::UpdateRoomMetadata => "UpdateRoomMetadata",
-            Self::CreateDispatch => "CreateDispatch",
-            Self::DeleteDispatch => "DeleteDispatch",
-            Self::ListDispatch => "ListDispatch",
-            Self::PerformRpc => "PerformRpc",
-            Self::MoveParticipant => "MoveParticipant",
-            Self::ForwardParticipant => "ForwardParticipant",
-        }
-    }
-
-    /// The service that it belongs to.
-    #[must_use]
-    pub const fn service(self) -> &'static str {
-        match self {
-            Self::CreateDispatch | Self::DeleteDispatch | Self::ListDispatch => DISPATCH_SERVICE,
-            _ => ROOM_SERVICE,
-        }
-    }
-
-    /// Its path on the public port and, under `/internal/v1`, on the internal one.
-    #[must_use]
-    pub fn path(self) -> String {
-        format!("twirp/{}/{}", self.service(), self.name())
-    }
-
-    /// The method that a URL names.
-    #[must_use]
-    pub fn find(service: &str, name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|method| method.service() == service && method.name() == name)
-    }
-}
 
 /// A call as its body says.
 #[derive(Debug, Clone, PartialEq)]
@@ -168,57 +53,6 @@ pub enum Call {
     MoveParticipant(proto::MoveParticipantRequest),
     /// See [`Method::ForwardParticipant`].
     ForwardParticipant(proto::ForwardParticipantRequest),
-}
-
-/// The answer to a call.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// A room.
-    Room(proto::Room),
-    /// Rooms.
-    Rooms(proto::ListRoomsResponse),
-    /// Participants.
-    Participants(proto::ListParticipantsResponse),
-    /// A participant.
-    Participant(Box<proto::ParticipantInfo>),
-    /// A track.
-    Track(Box<proto::MuteRoomTrackResponse>),
-    /// A dispatch.
-    Dispatch(Box<proto::AgentDispatch>),
-    /// Dispatches.
-    Dispatches(proto::ListAgentDispatchResponse),
-    /// What a participant's method returned.
-    Rpc(proto::PerformRpcResponse),
-    /// Done.
-    Empty,
-}
-
-impl Answer {
-    /// In the encoding of the call.
-    #[must_use]
-    pub fn encode(&self, encoding: Encoding) -> Vec<u8> {
-        fn write<M: Message + serde::Serialize>(
-            message: &M,
-            shape: Shape,
-            encoding: Encoding,
-        ) -> Vec<u8> {
-            match encoding {
-                Encoding::Protobuf => message.encode_to_vec(),
-                Encoding::Json => json::write(message, shape),
-            }
-        }
-        match self {
-            Self::Room(room) => write(room, json::ROOM, encoding),
-            Self::Rooms(rooms) => write(rooms, json::ROOMS, encoding),
-            Self::Participants(list) => write(list, json::PARTICIPANTS, encoding),
-            Self::Participant(info) => write(info.as_ref(), json::PARTICIPANT, encoding),
-            Self::Track(track) => write(track.as_ref(), json::TRACK_ANSWER, encoding),
-            Self::Dispatch(dispatch) => write(dispatch.as_ref(), json::DISPATCH, encoding),
-            Self::Dispatches(list) => write(list, json::DISPATCHES, encoding),
-            Self::Rpc(response) => write(response, json::RPC_ANSWER, encoding),
-            Self::Empty => write(&proto::DeleteRoomResponse::default(), json::EMPTY, encoding),
-        }
-    }
 }
 
 impl Call {
@@ -327,8 +161,7 @@ impl Call {
         }
         // Before its room is made.
         if let Self::CreateDispatch(request) = self {
-            let wanted = [wanted_by(request.as_ref().clone())];
-            agents::check(&wanted).map_err(|error| invalid(error.to_string()))?;
+            dispatch::check(request).map_err(|error| invalid(error.to_string()))?;
         }
         self.check_destination()
     }
@@ -411,42 +244,14 @@ impl Call {
     /// Those of the room.
     pub async fn carry_out(self, rooms: &Rooms) -> Option<Result<Answer, TwirpError>> {
         let room: RoomName = self.room()?.into();
-        let agents = &rooms.config().agents;
         let result = match self {
-            Self::CreateDispatch(request) => {
-                let made = agents.create(&room, &wanted_by(*request));
-                return dispatch_answer(made.map(|made| Answer::Dispatch(Box::new(made))));
-            }
-            Self::DeleteDispatch(request) => {
-                let deleted = agents.delete(&room, &request.dispatch_id);
-                return dispatch_answer(deleted.map(|gone| Answer::Dispatch(Box::new(gone))));
-            }
-            Self::ListDispatch(request) => {
-                let listed = agents.list(&room, &request.dispatch_id);
-                return dispatch_answer(listed.map(|agent_dispatches| {
-                    Answer::Dispatches(proto::ListAgentDispatchResponse { agent_dispatches })
-                }));
-            }
+            Self::CreateDispatch(request) => return dispatch::create(rooms, &room, *request),
+            Self::DeleteDispatch(request) => return dispatch::delete(rooms, &room, &request),
+            Self::ListDispatch(request) => return dispatch::list(rooms, &room, &request),
             Self::MoveParticipant(request) => rooms.move_participant(request).await?,
             call => rooms.call(&room, call.of_one_room()?).await?,
         };
-        let response = match result {
-            Ok(response) => response,
-            Err(error) => return Some(Err(error.into())),
-        };
-        Some(Ok(match response {
-            ApiResponse::Room(room) => Answer::Room(room),
-            ApiResponse::Participants(participants) => {
-                Answer::Participants(proto::ListParticipantsResponse { participants })
-            }
-            ApiResponse::Participant(info) => Answer::Participant(info),
-            ApiResponse::Track(track) => Answer::Track(Box::new(proto::MuteRoomTrackResponse {
-                track: Some(*track),
-            })),
-            ApiResponse::RpcPayload(payload) => Answer::Rpc(proto::PerformRpcResponse { payload }),
-            // No call of this service looks at a room.
-            ApiResponse::Done | ApiResponse::View(_) => Answer::Empty,
-        }))
+        Some(result.map(Answer::from).map_err(TwirpError::from))
     }
 
     /// What the call asks of its room; `None` if it concerns several.
@@ -476,24 +281,6 @@ impl Call {
             Self::SendData(request) => ApiRequest::SendData(request),
             Self::UpdateRoomMetadata(request) => ApiRequest::UpdateRoomMetadata(request.metadata),
         })
-    }
-}
-
-fn wanted_by(request: proto::CreateAgentDispatchRequest) -> proto::RoomAgentDispatch {
-    proto::RoomAgentDispatch {
-        agent_name: request.agent_name,
-        metadata: request.metadata,
-        restart_policy: request.restart_policy,
-        deployment: request.deployment,
-        attributes: request.attributes,
-    }
-}
-
-/// `None` if the room went elsewhere a moment ago.
-fn dispatch_answer(result: Result<Answer, DispatchError>) -> Option<Result<Answer, TwirpError>> {
-    match result {
-        Err(DispatchError::NoRoom) => None,
-        result => Some(result.map_err(TwirpError::from)),
     }
 }
 
@@ -659,20 +446,5 @@ mod tests {
             let error = Call::read(Method::CreateRoom, encoding, body).unwrap_err();
             assert_eq!(error.code, Code::Malformed);
         }
-    }
-
-    #[test]
-    fn methods_belong_to_their_services() {
-        assert_eq!(
-            Method::find("livekit.AgentDispatchService", "ListDispatch"),
-            Some(Method::ListDispatch)
-        );
-        assert_eq!(Method::find("livekit.RoomService", "ListDispatch"), None);
-        assert_eq!(
-            Method::find("livekit.RoomService", "ListRooms"),
-            Some(Method::ListRooms)
-        );
-        assert_eq!(Method::find("livekit.Egress", "ListRooms"), None);
-        assert_eq!(Method::find("livekit.RoomService", "Explode"), None);
     }
 }

@@ -3,12 +3,17 @@
 //! A call is read ([`Call::read`]), checked against its token ([`Call::check`]) and carried out ([`Call::carry_out`]). Only
 //! the last step needs the room, so a call whose room lives on another member can be carried there after the second.
 
+mod answer;
 mod call;
+mod dispatch;
 mod error;
 mod json;
+mod method;
 
-pub use call::{Answer, Call, Method};
+pub use answer::Answer;
+pub use call::Call;
 pub use error::{Code, TwirpError};
+pub use method::Method;
 
 use actix_web::{
     HttpRequest, HttpResponse,
