@@ -1,5 +1,9 @@
 //! The task of one room: feeds inputs to the room and carries out what it wants.
 
+mod handing_over;
+mod saving;
+mod tokens;
+
 use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -8,7 +12,7 @@ use std::{
 };
 
 use livekit_protocol as proto;
-use plenum_cluster::{Epoch, RoomKey, directory, membership::DirectoryHealth};
+use plenum_cluster::{Epoch, RoomKey, directory};
 use plenum_room::{
     ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, Join,
     JoinRefusal, Room, RoomInput, RoomOutput, SignalMessage,
@@ -24,21 +28,17 @@ use tokio::{
 
 use tracing::Instrument as _;
 
+use self::tokens::refresh_message;
 use super::{
-    MoveError, Mover, RoomSummary, Rooms, open::claims_of, registry::RoomRef, travel::Handover,
-    waiting::Place,
+    MoveError, Mover, RoomSummary, Rooms, registry::RoomRef, travel::Handover, waiting::Place,
 };
 use crate::{
     auth::Claims,
     signal::{FrameRoute, Inbound, Outbox},
 };
 
-/// Changes that clients made to what must not be lost are gathered this long (claims.md rule 15).
-const SAVE_DELAY: Duration = Duration::from_millis(250);
 /// Storing a snapshot or giving a claim back takes no longer.
 const DIRECTORY_WAIT: Duration = Duration::from_secs(2);
-/// A refreshed token lives at least this long (protocol.md 3.2).
-const REFRESHED_TTL_SECONDS: u64 = 600;
 /// Events or messages that are taken before the others get their turn.
 const BATCH: usize = 64;
 
@@ -225,17 +225,7 @@ impl RoomTask {
         {
             return Ok(Some(reason));
         }
-        if self.save_at.is_some_and(|at| at <= self.now()) {
-            if self
-                .saving
-                .as_ref()
-                .is_some_and(|saving| !saving.is_finished())
-            {
-                self.save_at = Some(self.now() + SAVE_DELAY);
-            } else {
-                self.start_save();
-            }
-        }
+        self.save_if_due();
         self.publish();
         Ok(None)
     }
@@ -327,31 +317,14 @@ impl RoomTask {
         call
     }
 
-    async fn move_out(&mut self, mover: Mover) -> Result<(), MoveError> {
-        self.saved().await;
-        let snapshot = self
-            .room
-            .snapshot()
-            .and_then(|snapshot| serde_json::to_vec(&snapshot).ok())
-            .ok_or(MoveError::Ending)?;
-        mover.carry_out(snapshot.into()).await
-    }
-
     async fn frame(
         &mut self,
         connection: ConnectionId,
         inbound: Inbound,
     ) -> Result<Option<EndReason>, Panicked> {
-        if let Some(route) = self.departed.get(&connection) {
-            if matches!(inbound, Inbound::Closed) {
-                let route = route.inbox();
-                self.departed.remove(&connection);
-                let _ = route.send((connection, inbound));
-            } else {
-                let _ = route.inbox().send((connection, inbound));
-            }
+        let Some(inbound) = self.follow(connection, inbound) else {
             return Ok(None);
-        }
+        };
         match inbound {
             Inbound::Message(request, quota) => {
                 // After a close the room knows the connection no more.
@@ -455,14 +428,9 @@ impl RoomTask {
             }
             RoomOutput::SnapshotChanged { before_next } => {
                 if before_next {
-                    self.saved().await;
-                    self.start_save();
-                    // What can't be written now is kept by the membership, which writes it later.
-                    if self.rooms.config.membership.view().directory != DirectoryHealth::Down {
-                        self.saved().await;
-                    }
-                } else if self.save_at.is_none() {
-                    self.save_at = Some(self.now() + SAVE_DELAY);
+                    self.save_now().await;
+                } else {
+                    self.save_soon();
                 }
             }
             RoomOutput::ParticipantActive { sid, identity } => {
@@ -527,97 +495,6 @@ impl RoomTask {
         }
     }
 
-    fn refresh_token(&mut self, connection: ConnectionId, grants: &plenum_room::Grants) {
-        let name = self.name.clone();
-        if let Some(token) = self.token(connection, grants, &name) {
-            self.send(connection, &refresh_message(token));
-        }
-    }
-
-    /// A token for a client that is here, for this room or another one.
-    fn token(
-        &self,
-        connection: ConnectionId,
-        grants: &plenum_room::Grants,
-        room: &RoomName,
-    ) -> Option<String> {
-        let client = self.clients.get(&connection)?;
-        let config = &self.rooms.config;
-        let mut claims = claims_of(&client.claims, grants, room);
-        let unix = config.clock.wall().unix_nanos(self.now()) / 1_000_000_000;
-        claims.exp = client.claims.exp.max(unix + REFRESHED_TTL_SECONDS);
-        config
-            .keys
-            .sign(&claims)
-            .or_else(|error| {
-                // The key that the client came with is gone: it goes on with one that counts.
-                claims.iss = config.keys.first().ok_or(error)?;
-                config.keys.sign(&claims)
-            })
-            .inspect_err(|error| tracing::warn!(%error, "no token can be signed"))
-            .ok()
-    }
-
-    /// A participant goes to another room of this member, with its connection.
-    fn hand_over(&mut self, call: ApiCallId, traveller: Box<plenum_room::Traveller>) {
-        let connection = traveller.connection();
-        let client = self.clients.remove(&connection);
-        let target = self.targets.remove(&call);
-        if let (Some(client), Some(target)) = (client, target) {
-            self.departed.insert(connection, client.route.clone());
-            client.route.turn(target.frames.clone());
-            let handover = RoomMessage::Arrive(Box::new(Handover { traveller, client }));
-            if let Err(mpsc::error::SendError(RoomMessage::Arrive(lost))) =
-                target.messages.send(handover)
-            {
-                self.abandon(&lost);
-            }
-        }
-    }
-
-    /// The room that a participant was sent to has ended: its socket is cut, and it joins anew.
-    fn abandon(&self, lost: &Handover) {
-        let (shard, commands) = lost.traveller.abandon();
-        for command in commands {
-            if let Err(error) = self.rooms.config.engine.send(shard, command) {
-                tracing::warn!(room = %self.name, %error, "a participant's transport stays until its room ends");
-            }
-        }
-    }
-
-    /// Waits until what is being stored is stored.
-    async fn saved(&mut self) {
-        if let Some(saving) = self.saving.take() {
-            let _ = saving.await;
-        }
-    }
-
-    fn start_save(&mut self) {
-        self.save_at = None;
-        let Some(snapshot) = self.room.snapshot() else {
-            return;
-        };
-        let bytes = match serde_json::to_vec(&snapshot) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                tracing::error!(%error, "the room's snapshot can't be written");
-                return;
-            }
-        };
-        let membership = self.rooms.config.membership.clone();
-        let key = self.key.clone();
-        let save = async move {
-            let saved = timeout(DIRECTORY_WAIT, membership.save_snapshot(&key, bytes.into())).await;
-            let failed = match saved {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer within {} s", DIRECTORY_WAIT.as_secs()),
-            };
-            tracing::debug!(error = failed, "the room's snapshot is not stored yet");
-        };
-        self.saving = Some(tokio::spawn(save.in_current_span()));
-    }
-
     fn publish(&self) {
         let (info, stats) = (self.room.info(), self.room.stats());
         self.summary.send_if_modified(|summary| {
@@ -630,9 +507,7 @@ impl RoomTask {
 
     async fn end(mut self, reason: Option<EndReason>) {
         while let Ok((connection, inbound)) = self.inputs.frames.try_recv() {
-            if let Some(route) = self.departed.get(&connection) {
-                let _ = route.inbox().send((connection, inbound));
-            }
+            let _ = self.follow(connection, inbound);
         }
         // What a Shard still holds of the room, whatever state the room was in.
         self.command(self.shard, ShardCommand::CloseRoom);
@@ -675,10 +550,4 @@ impl RoomTask {
             }
         }
     }
-}
-
-fn refresh_message(token: String) -> Arc<SignalMessage> {
-    SignalMessage::new(livekit_protocol::signal_response::Message::RefreshToken(
-        token,
-    ))
 }
