@@ -1,57 +1,23 @@
 """Workers of PyPI livekit-agents, unmodified, and the dispatch of their agents into rooms."""
 
 import asyncio
-import os
-import re
-from pathlib import Path
+import json
+import time
+import urllib.request
 
 import aiohttp
 import jwt as tokens
 import pytest
-from livekit import api, rtc
+from livekit import api
 from livekit.protocol import agent, models
 
-from rig import install
 from rig.people import Person, leave_all, until
-from rig.process import Process, wait_for
+from rig.process import wait_for
 from rig.server import KEY, SECRET, Server
-from rig.workers import RawWorker
+from rig.workers import RawWorker, Worker, agent_of, agents_in, hears_tone
 
-AGENT = Path(__file__).with_name("agent.py")
 # A worker starts processes that load the whole of livekit-agents; on a slow machine each takes many seconds.
-PATIENCE = 120.0
-
-
-class Worker:
-    """A worker, its process and those of its jobs."""
-
-    def __init__(self, url: str, name: str = "", *, kind: str = "ROOM", load: float = 0.0, hertz: int = 1000):
-        python = str(install.venv("agents") / "bin/python")
-        self.process = Process(
-            f"worker-{name or 'nameless'}", [python, str(AGENT), "start"], LIVEKIT_URL=url, LIVEKIT_API_KEY=KEY, LIVEKIT_API_SECRET=SECRET,
-            AGENT_NAME=name, AGENT_TYPE=kind, AGENT_LOAD=str(load), AGENT_HERTZ=str(hertz),
-        )
-
-    @property
-    def log(self) -> str:
-        return self.process.log.read_text(errors="replace")
-
-    def registered(self) -> "Worker":
-        wait_for(lambda: "registered worker" in self.log or not self.process.running(), PATIENCE, "the worker to register")
-        assert self.process.running(), self.process.tail()
-        return self
-
-    @property
-    def id(self) -> str:
-        return re.findall(r"AW_\w+", self.log)[-1]
-
-    def jobs(self) -> list[str]:
-        """Ids of the jobs that it was asked to do."""
-        return list(dict.fromkeys(re.findall(r"received job request.*?(AJ_\w+)", self.log)))
-
-    def end(self) -> None:
-        # SIGTERM would let it drain: its agents would stay until their rooms end.
-        self.process.kill()
+PATIENCE = Worker.PATIENCE
 
 
 @pytest.fixture
@@ -67,19 +33,6 @@ async def client(server):
     client = api.LiveKitAPI(server.http, KEY, SECRET)
     yield client
     await client.aclose()
-
-
-def agents_in(person: Person) -> list[rtc.RemoteParticipant]:
-    return [p for p in person.room.remote_participants.values() if p.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT]
-
-
-async def agent_of(person: Person, but: set[str] = frozenset()) -> rtc.RemoteParticipant:
-    found = await until(lambda: [p for p in agents_in(person) if p.identity not in but], f"an agent in the room of {person.identity}", PATIENCE)
-    return found[0]
-
-
-async def hears_tone(person: Person, agent: str, hertz: int) -> None:
-    await until(lambda: abs(person.tone.get(agent, 0) - hertz) < 15, f"{person.identity} to hear {hertz} Hz of {agent}", PATIENCE)
 
 
 # covers: grant.agent, worker.register, worker.availability, worker.update_worker, job.register, job.availability, job.assignment
@@ -253,8 +206,146 @@ async def test_who_is_no_worker_is_turned_away(server):
     with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
         await RawWorker.connect(server, agent=False, room_list=True)
     assert refusal.value.status == 401
-    for first in (agent.WorkerMessage(update_worker=agent.UpdateWorkerStatus()).SerializeToString(), b"\xff", b"x" * 70_000):
+    before = metric(server, 'plenum_agent_disconnections_total{reason="malformed"}')
+    for first, why in (
+        (agent.WorkerMessage(update_worker=agent.UpdateWorkerStatus()).SerializeToString(), "registers first"),
+        (b"\xff", "livekit.WorkerMessage"),
+        # What it still sends may cut the connection before the reason is read.
+        (b"x" * 70_000, ""),
+        (agent.WorkerMessage(migrate_job=agent.MigrateJobRequest(job_ids=[""] * 25_000)).SerializeToString(), "20000 parts"),
+    ):
         async with await RawWorker.connect(server) as worker:
             await worker.socket.send_bytes(first)
-            end = await asyncio.wait_for(worker.socket.receive(), PATIENCE)
-            assert end.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.CLOSING)
+            assert why in await worker.end()
+    async with await RawWorker.connect(server) as worker:
+        await worker.register(agent_name="twice")
+        await worker.says(register=agent.RegisterWorkerRequest(agent_name="twice"))
+        assert await worker.end() == "registered twice"
+    wait_for(lambda: metric(server, 'plenum_agent_disconnections_total{reason="malformed"}') == before + 3, PATIENCE, "the metric")
+    wait_for(lambda: metric(server, "plenum_agent_sockets") == 0, PATIENCE, "all sockets to be closed")
+
+
+def metric(server, name: str) -> float:
+    with urllib.request.urlopen(f"{server.http}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{name} ")), 0.0)
+
+
+# covers: worker.register
+async def test_a_socket_that_says_nothing_is_closed_after_ten_seconds(server):
+    async with await RawWorker.connect(server) as worker:
+        began = time.monotonic()
+        assert await worker.end(30) == "no registration within 10 s"
+        took = time.monotonic() - began
+        print(f"closed after {took:.1f} s")
+        assert 8 < took < 25
+
+
+# covers: worker.register, worker.ping, worker.availability, job.assignment
+async def test_a_worker_may_speak_json(server, room, client):
+    async with await RawWorker.connect(server) as worker:
+
+        async def hears() -> dict:
+            return json.loads((await worker.next()).data)
+
+        await worker.socket.send_str(json.dumps({"register": {"type": "JT_ROOM", "agentName": "json"}}))
+        registered = (await hears())["register"]
+        assert registered["workerId"].startswith("AW_") and registered["serverInfo"]["agentProtocol"] == 1
+        await worker.socket.send_str(json.dumps({"ping": {"timestamp": "42"}}))
+        assert (await hears())["pong"]["lastTimestamp"] == "42"
+        await client.agent_dispatch.create_dispatch(api.CreateAgentDispatchRequest(agent_name="json", room=room))
+        job = (await hears())["availability"]["job"]
+        assert job["room"]["name"] == room
+        await worker.socket.send_str(json.dumps({"availability": {"jobId": job["id"], "available": True}}))
+        assert (await hears())["assignment"]["token"].count(".") == 2
+        await worker.socket.send_str("{}")
+        await worker.socket.send_str("[1]")
+        assert "livekit.WorkerMessage" in await worker.end()
+
+
+# covers: worker.ping
+async def test_a_flood_waits_and_harms_nobody(server, room, client):
+    """1,000 messages are taken at once and 200 a second: what a flood sends beyond waits in its own network."""
+    async with await RawWorker.connect(server) as flood, await RawWorker.connect(server) as other:
+        await flood.register(agent_name="flood")
+        await other.register(agent_name="other")
+        reading = asyncio.ensure_future(count_pongs(flood))
+        began = time.monotonic()
+        for n in range(1_600):
+            await flood.says(ping=agent.WorkerPing(timestamp=n))
+        # Meanwhile another one is answered and gets its job.
+        asked = time.monotonic()
+        await other.says(ping=agent.WorkerPing(timestamp=1))
+        await other.hears("pong")
+        print(f"the other one was answered within {(time.monotonic() - asked) * 1000:.0f} ms")
+        await client.agent_dispatch.create_dispatch(api.CreateAgentDispatchRequest(agent_name="other", room=room))
+        await other.takes()
+        assert await asyncio.wait_for(reading, PATIENCE) == 1_600
+        took = time.monotonic() - began
+        print(f"1600 pings took {took:.1f} s")
+        assert took > 2
+
+
+async def count_pongs(worker: RawWorker) -> int:
+    pongs = 0
+    while pongs < 1_600:
+        await worker.hears("pong")
+        pongs += 1
+    return pongs
+
+
+async def test_workers_count_as_connections():
+    server = Server("sfu-limited", PLENUM_LIMIT_CONNECTIONS="2").start()
+    try:
+        async with await RawWorker.connect(server) as first, await RawWorker.connect(server):
+            await first.register(agent_name="a")
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+                await RawWorker.connect(server)
+            assert refusal.value.status == 503
+            jwt = api.AccessToken(KEY, SECRET).with_identity("ada").with_grants(api.VideoGrants(room_join=True, room="r")).to_jwt()
+            async with aiohttp.ClientSession() as session:
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+                    await session.ws_connect(f"{server.http}/rtc?access_token={jwt}&protocol=16")
+                assert refusal.value.status == 503
+        wait_for(lambda: metric(server, "plenum_agent_sockets") == 0, PATIENCE, "the sockets to be closed")
+        async with await RawWorker.connect(server) as again:
+            await again.register(agent_name="a")
+    finally:
+        server.stop()
+
+
+# covers: worker.simulate_job, grant.agent
+async def test_a_worker_asks_for_a_job_itself(server, room):
+    """What the command `connect` of livekit-agents does."""
+    async with await RawWorker.connect(server) as worker:
+        await worker.register(agent_name="self-made", allowed_permissions=models.ParticipantPermission(can_subscribe=True, hidden=True))
+        await worker.says(simulate_job=agent.SimulateJobRequest(type=agent.JobType.JT_ROOM, room=models.Room(name=room)))
+        assigned = await worker.takes(participant_identity="self")
+        assert (assigned.job.room.name, assigned.job.agent_name) == (room, "self-made")
+        claims = tokens.decode(assigned.token, SECRET, algorithms=["HS256"])
+        assert claims["kind"] == "agent" and claims["video"]["room"] == room and claims["video"]["canPublish"] is False
+    # A worker whose token is for one room gets into no other.
+    async with await RawWorker.connect(server, room=f"{room}-own") as worker:
+        await worker.register(agent_name="self-made")
+        await worker.says(simulate_job=agent.SimulateJobRequest(room=models.Room(name=f"{room}-own")))
+        assert (await worker.takes()).job.room.name == f"{room}-own"
+        await worker.says(simulate_job=agent.SimulateJobRequest(room=models.Room(name=room)))
+        assert "another one than the worker's token" in await worker.end()
+
+
+# covers: grant.canManageAgentSession
+async def test_the_right_to_manage_agent_sessions_is_read_by_everybody(server, room):
+    """The server does nothing with it: agents look at the participant that asks them."""
+    video = {"roomJoin": True, "room": room, "canManageAgentSession": True}
+    jwt = tokens.encode({"iss": KEY, "sub": "ada", "exp": int(time.time()) + 600, "video": video}, SECRET, algorithm="HS256")
+    ada = await Person("ada").join(server.url, room, jwt=jwt)
+    bob = await Person("bob").join(server.url, room)
+    client = api.LiveKitAPI(server.http, KEY, SECRET)
+    listed = await client.room.list_participants(api.ListParticipantsRequest(room=room))
+    assert {p.identity: p.permission.can_manage_agent_session for p in listed.participants} == {"ada": True, "bob": False}
+    permission = models.ParticipantPermission(can_subscribe=True, can_publish=True, can_manage_agent_session=True)
+    await client.room.update_participant(api.UpdateParticipantRequest(room=room, identity="bob", permission=permission))
+    changed = await client.room.get_participant(api.RoomParticipantIdentity(room=room, identity="bob"))
+    assert changed.permission.can_manage_agent_session
+    await client.aclose()
+    await leave_all(ada, bob)

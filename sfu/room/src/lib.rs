@@ -67,5 +67,5 @@ pub use inspect::{RoomView, Stall};
 pub use output::{JoinStep, RoomOutput, SignalMessage};
 pub use room::{Room, RoomStats};
 pub use rpc::{MAX_RPC_TIMEOUT, rpc_timeout};
-pub use snapshot::{RoomSnapshot, SnapshotError};
+pub use snapshot::{DispatchSnapshot, JobSnapshot, RoomSnapshot, SnapshotError};
 pub use travel::{Traveller, room_moved};

@@ -27,6 +27,35 @@ pub struct RoomSnapshot {
     pub empty_since_unix_ms: Option<i64>,
     /// What the API changed about participants that are there, by identity: it wins over their tokens.
     pub participants: BTreeMap<ParticipantIdentity, ParticipantOverrides>,
+    /// The agents that the room wants and has. Only the server reads them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<DispatchSnapshot>,
+}
+
+/// One dispatch of agents to the room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DispatchSnapshot {
+    /// What was asked for, as the server encodes it.
+    pub asked: String,
+    /// Nobody asked for it.
+    #[serde(default)]
+    pub nameless: bool,
+    /// Jobs that wait or run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<JobSnapshot>,
+    /// Jobs that are over, for those who ask.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ended: Vec<String>,
+}
+
+/// A job of an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobSnapshot {
+    /// The job, as the server encodes it.
+    pub job: String,
+    /// How often it was started again.
+    #[serde(default)]
+    pub restarts: u32,
 }
 
 /// What the API or the participant itself changed since it signed in.
@@ -83,14 +112,42 @@ impl RoomSnapshot {
         Ok(snapshot)
     }
 
-    /// Leaves out what can be spared until all fits in [`MAX_SNAPSHOT_BYTES`]: the largest texts of participants, whose
-    /// latest tokens have them too. What the API took away stays: permissions of more participants than one room serves
-    /// fit without the texts, and if they don't, the last identities' go.
+    /// With the agents of the room, as far as they fit: what was asked for always does, since it is bounded.
+    #[must_use]
+    pub fn with_agents(mut self, agents: Vec<DispatchSnapshot>) -> Self {
+        self.agents = agents;
+        self.fit();
+        self
+    }
+
+    /// Leaves out what can be spared until all fits in [`MAX_SNAPSHOT_BYTES`]: jobs that are over, then the largest texts
+    /// of participants, whose latest tokens have them too, then jobs, whose workers name those that they run. What the API
+    /// took away stays: permissions of more participants than one room serves fit without the texts, and if they don't,
+    /// the last identities' go.
     fn fit(&mut self) {
-        let mut excess = json_bytes(self).saturating_sub(MAX_SNAPSHOT_BYTES);
-        if excess == 0 {
+        let excess = |snapshot: &Self| json_bytes(snapshot).saturating_sub(MAX_SNAPSHOT_BYTES);
+        if excess(self) == 0 {
             return;
         }
+        for dispatch in &mut self.agents {
+            dispatch.ended.clear();
+        }
+        self.drop_texts(excess(self));
+        if excess(self) > 0 {
+            for dispatch in &mut self.agents {
+                dispatch.jobs.clear();
+            }
+        }
+        let mut over = excess(self);
+        while over > 0
+            && let Some((_, overrides)) = self.participants.pop_last()
+        {
+            over = over.saturating_sub(json_bytes(&overrides));
+        }
+    }
+
+    /// The largest texts of participants go, until so many bytes are saved.
+    fn drop_texts(&mut self, mut excess: usize) {
         let mut texts: Vec<_> = self
             .participants
             .iter()
@@ -109,12 +166,6 @@ impl RoomSnapshot {
         }
         self.participants
             .retain(|_, overrides| *overrides != ParticipantOverrides::default());
-        let mut excess = json_bytes(self).saturating_sub(MAX_SNAPSHOT_BYTES);
-        while excess > 0
-            && let Some((_, overrides)) = self.participants.pop_last()
-        {
-            excess = excess.saturating_sub(json_bytes(&overrides));
-        }
     }
 }
 
@@ -215,6 +266,7 @@ impl Room {
             was_joined: self.was_joined,
             empty_since_unix_ms: self.empty_since_unix_ms,
             participants,
+            agents: Vec::new(),
         };
         snapshot.fit();
         Some(snapshot)

@@ -41,6 +41,7 @@ pub async fn when_told(cluster: Arc<Cluster>, deadline: Duration) {
     );
     cluster.member.set_state(MemberState::Draining);
     if !cluster.alone {
+        cluster.rooms.config().agents.go_away();
         tokio::select! {
             drained = timeout(deadline, drain(&cluster, deadline)) => if drained.is_err() {
                 tracing::warn!(seconds = deadline.as_secs(), rooms = cluster.rooms.count(), "the drain deadline has passed");

@@ -5,7 +5,8 @@ use livekit_protocol::{
     self as proto, signal_request::Message as Request, signal_response::Message,
 };
 use plenum_room::{
-    ApiRequest, ApiResponse, EndReason, Room, RoomInput, RoomOutput, RoomSnapshot, SnapshotError,
+    ApiRequest, ApiResponse, DispatchSnapshot, EndReason, JobSnapshot, Room, RoomInput, RoomOutput,
+    RoomSnapshot, SnapshotError,
 };
 use plenum_types::Timestamp;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -236,4 +237,56 @@ fn permissions_of_two_hundred_participants_fit_beside_their_texts() {
         .filter(|overrides| overrides.metadata.is_some())
         .count();
     assert!(texts > 50, "{texts}");
+}
+
+#[test]
+fn what_agents_were_asked_for_fits_beside_all_else() {
+    let mut world = World::default();
+    for index in 0..200 {
+        let identity = format!("guest {index}");
+        world.join(&identity);
+        world
+            .api(ApiRequest::UpdateParticipant(
+                proto::UpdateParticipantRequest {
+                    identity,
+                    metadata: "m".repeat(2_000),
+                    permission: Some(proto::ParticipantPermission::default()),
+                    ..Default::default()
+                },
+            ))
+            .unwrap();
+    }
+    let agents: Vec<_> = (0..32)
+        .map(|index| DispatchSnapshot {
+            asked: format!("{index}{}", "a".repeat(4_000)),
+            nameless: false,
+            jobs: vec![
+                JobSnapshot {
+                    job: "j".repeat(200),
+                    restarts: 1,
+                };
+                16
+            ],
+            ended: vec!["e".repeat(200); 8],
+        })
+        .collect();
+    let snapshot = world.room.snapshot().unwrap().with_agents(agents.clone());
+    let bytes = serde_json::to_vec(&snapshot).unwrap();
+    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
+    let snapshot = RoomSnapshot::parse(&bytes).unwrap();
+    assert_eq!(snapshot.participants.len(), 200);
+    let asked = |agents: &[DispatchSnapshot]| -> Vec<_> {
+        agents.iter().map(|agent| agent.asked.clone()).collect()
+    };
+    assert_eq!(asked(&snapshot.agents), asked(&agents));
+    assert!(snapshot.agents.iter().all(|agent| agent.ended.is_empty()));
+}
+
+#[test]
+fn a_snapshot_of_an_older_version_has_no_agents() {
+    let world = World::default();
+    let mut json = serde_json::to_value(world.room.snapshot().unwrap()).unwrap();
+    json.as_object_mut().unwrap().remove("agents");
+    let snapshot = RoomSnapshot::parse(json.to_string().as_bytes()).unwrap();
+    assert!(snapshot.agents.is_empty());
 }

@@ -4,21 +4,26 @@
 //! a job of type ROOM, and one of type PARTICIPANT and PUBLISHER for each participant that comes or publishes; which of these
 //! are done depends on what workers there are. Without a worker a job of a nameless dispatch is dropped, as in the reference:
 //! such agents join what opens after them. A job that was asked for by name waits for one.
+//!
+//! Dispatches travel with their room, in its snapshot.
 
 mod jobs;
+mod kept;
 mod room;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use fastrand::Rng;
 use livekit_protocol as proto;
+use plenum_room::DispatchSnapshot;
 use plenum_types::{RoomName, Timestamp};
 
 use super::{
     ids::{DispatchId, JobId},
     pool::{Home, JobUpdate, Taken},
+    selector::Selector,
 };
-use jobs::Dispatch;
+use jobs::{Dispatch, text_bytes};
 use room::RoomAgents;
 
 /// Dispatches of one room: agents are programs that take part in a call.
@@ -31,6 +36,8 @@ const MAX_ENDED: usize = 32;
 const MAX_NAME_BYTES: usize = 256;
 /// Metadata and attributes of one dispatch. They go out with each of its jobs.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
+/// Those of all dispatches of a room together: as text they fill half of its snapshot.
+const MAX_ROOM_TEXT_BYTES: usize = 96 * 1024;
 /// A job that no worker took is offered again after this long, or when a worker comes.
 const OFFER_AGAIN: Duration = Duration::from_secs(5);
 /// A job that failed starts again this many times.
@@ -56,6 +63,10 @@ pub enum DispatchOutput {
     },
     /// Say who is in the room by [`Dispatches::participants`].
     ListParticipants(RoomName, DispatchId),
+    /// Say which jobs of the room the workers of all members run, by [`Dispatches::reported`].
+    Ask(RoomName),
+    /// What [`Dispatches::kept`] says of the room is another now.
+    Changed(RoomName),
 }
 
 /// A request about dispatches that can't be carried out.
@@ -75,6 +86,11 @@ pub enum DispatchError {
     /// A text is too long.
     #[error("{0} of an agent dispatch has {1} bytes; at most {2} are allowed")]
     TooLong(&'static str, usize, usize),
+    /// Texts of all are too long.
+    #[error(
+        "metadata and attributes of the room's agent dispatches have {0} bytes together; at most {MAX_ROOM_TEXT_BYTES} are allowed"
+    )]
+    TooLongTogether(usize),
 }
 
 /// See the module.
@@ -110,32 +126,86 @@ impl Dispatches {
         self.outputs.drain(..)
     }
 
-    /// A room has opened for the first time. What its configuration wants was checked by [`check`].
-    pub fn room_opened(
+    /// What a new room opens with. What its configuration wants was checked by [`check`].
+    pub fn first(
         &mut self,
         at: Moment,
-        room: proto::Room,
         agents: &[proto::RoomAgentDispatch],
-    ) {
+    ) -> Vec<DispatchSnapshot> {
+        kept::first(at, agents, &mut self.rng)
+    }
+
+    /// A room has opened for the first time, with what [`first`](Self::first) said.
+    pub fn room_opened(&mut self, at: Moment, room: proto::Room, first: &[DispatchSnapshot]) {
         let name = RoomName::from(room.name.as_str());
         let mut entry = RoomAgents::new(room);
-        if agents.is_empty() {
-            let id = DispatchId::random(&mut self.rng);
-            let nameless = Dispatch::new(at, id, &proto::RoomAgentDispatch::default(), true);
-            entry.add(nameless);
-        }
-        for agent in agents.iter().take(MAX_DISPATCHES) {
-            let id = DispatchId::random(&mut self.rng);
-            entry.add(Dispatch::new(at, id, agent, false));
-        }
-        entry.want_room_jobs(&mut self.rng, &mut self.outputs);
+        entry.open(at, first, &mut self.outputs);
         self.rooms.insert(name, entry);
     }
 
-    /// A room has come here from another member: its agents come back by themselves, its dispatches stayed there.
-    pub fn room_restored(&mut self, room: proto::Room) {
+    /// A room has come here from another member, with what was kept of its agents.
+    pub fn room_restored(&mut self, at: Moment, room: proto::Room, kept: &[DispatchSnapshot]) {
         let name = RoomName::from(room.name.as_str());
-        self.rooms.insert(name, RoomAgents::new(room));
+        let mut entry = RoomAgents::new(room);
+        entry.take_over(at, kept, &mut self.outputs);
+        self.rooms.insert(name, entry);
+    }
+
+    /// What outlives this member.
+    #[must_use]
+    pub fn kept(&self, room: &RoomName) -> Vec<DispatchSnapshot> {
+        self.rooms
+            .get(room)
+            .map(RoomAgents::kept)
+            .unwrap_or_default()
+    }
+
+    /// Whether a room is here.
+    #[must_use]
+    pub fn serves(&self, room: &RoomName) -> bool {
+        self.rooms.contains_key(room)
+    }
+
+    /// The answer to [`DispatchOutput::Ask`]: jobs of the room by member.
+    pub fn reported(&mut self, at: Moment, room: &RoomName, running: Vec<(Home, proto::Job)>) {
+        if let Some(entry) = self.rooms.get_mut(room) {
+            entry.reported(at, running, &mut self.rng, &mut self.outputs);
+        }
+        self.tell_changed(room);
+    }
+
+    /// Which members are there, told now and then.
+    pub fn members_live(&mut self, at: Moment, is_alive: impl Fn(Home) -> bool) {
+        for entry in self.rooms.values_mut() {
+            entry.members_live(at, &is_alive);
+        }
+    }
+
+    /// A worker that came back to another member says that it runs these jobs: those of rooms here that it may go on with.
+    /// That member then says so by [`JobUpdate::Adopted`].
+    #[must_use]
+    pub fn give(
+        &self,
+        jobs: &[JobId],
+        selector: &Selector,
+        is_alive: impl Fn(Home) -> bool,
+    ) -> Vec<proto::Job> {
+        jobs.iter()
+            .filter_map(|id| {
+                self.rooms
+                    .values()
+                    .find_map(|entry| entry.give(id, selector, &is_alive))
+            })
+            .cloned()
+            .collect()
+    }
+
+    fn tell_changed(&mut self, room: &RoomName) {
+        if let Some(entry) = self.rooms.get_mut(room)
+            && std::mem::take(&mut entry.is_changed)
+        {
+            self.outputs.push(DispatchOutput::Changed(room.clone()));
+        }
     }
 
     /// A room has ended; `for_good` unless it lives on elsewhere.
@@ -218,7 +288,7 @@ impl Dispatches {
     ) {
         match self.rooms.get_mut(room) {
             Some(entry) => entry.placed(at, job, taken, &mut self.outputs),
-            // The room has ended meanwhile: so does the job.
+            // The room has ended meanwhile: so does the job. If the room went elsewhere, it belongs to that home already.
             None => {
                 if let Some((home, Taken::By(..))) = taken {
                     self.outputs
@@ -226,13 +296,24 @@ impl Dispatches {
                 }
             }
         }
+        self.tell_changed(room);
     }
 
-    /// Something has happened to a job.
-    pub fn updated(&mut self, at: Moment, room: &RoomName, job: &JobId, update: &JobUpdate) {
-        if let Some(entry) = self.rooms.get_mut(room) {
-            entry.updated(at, job, update, &mut self.rng, &mut self.outputs);
-        }
+    /// Something has happened to a job that a worker of `from` runs. `false` if its room is not here.
+    pub fn updated(
+        &mut self,
+        at: Moment,
+        room: &RoomName,
+        job: &JobId,
+        from: Home,
+        update: &JobUpdate,
+    ) -> bool {
+        let Some(entry) = self.rooms.get_mut(room) else {
+            return false;
+        };
+        entry.updated(at, job, from, update, &mut self.rng, &mut self.outputs);
+        self.tell_changed(room);
+        true
     }
 
     /// There are workers that there were not before: what waits is tried.
@@ -244,9 +325,14 @@ impl Dispatches {
 
     /// Tries what has waited long enough, and ends what should have ended. To be called now and then.
     pub fn timer(&mut self, at: Moment) {
-        for entry in self.rooms.values_mut() {
-            entry.try_waiting(at, false, &mut self.outputs);
-            entry.end_reportless(at, &mut self.outputs);
+        for (name, entry) in &mut self.rooms {
+            let (rng, outputs) = (&mut self.rng, &mut self.outputs);
+            entry.try_waiting(at, false, outputs);
+            entry.end_reportless(at, rng, outputs);
+            entry.look_for_missing(at, rng, outputs);
+            if std::mem::take(&mut entry.is_changed) {
+                outputs.push(DispatchOutput::Changed(name.clone()));
+            }
         }
     }
 
@@ -265,6 +351,7 @@ impl Dispatches {
         if entry.count() >= MAX_DISPATCHES {
             return Err(DispatchError::TooMany);
         }
+        check_together(entry.text_bytes() + text_bytes(wanted))?;
         let id = DispatchId::random(&mut self.rng);
         let dispatch = Dispatch::new(at, id.clone(), wanted, false);
         let listed = dispatch.listed(room.as_str());
@@ -329,20 +416,26 @@ pub fn check(wanted: &[proto::RoomAgentDispatch]) -> Result<(), DispatchError> {
     if wanted.len() > MAX_DISPATCHES {
         return Err(DispatchError::TooMany);
     }
-    wanted.iter().try_for_each(check_one)
+    wanted.iter().try_for_each(check_one)?;
+    check_together(wanted.iter().map(text_bytes).sum())
+}
+
+fn check_together(bytes: usize) -> Result<(), DispatchError> {
+    if bytes > MAX_ROOM_TEXT_BYTES {
+        return Err(DispatchError::TooLongTogether(bytes));
+    }
+    Ok(())
 }
 
 fn check_one(wanted: &proto::RoomAgentDispatch) -> Result<(), DispatchError> {
-    let texts = wanted.metadata.len()
-        + wanted
-            .attributes
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum::<usize>();
     for (what, bytes, limit) in [
         ("agent_name", wanted.agent_name.len(), MAX_NAME_BYTES),
         ("deployment", wanted.deployment.len(), MAX_NAME_BYTES),
-        ("metadata with attributes", texts, MAX_TEXT_BYTES),
+        (
+            "metadata with attributes",
+            text_bytes(wanted),
+            MAX_TEXT_BYTES,
+        ),
     ] {
         if bytes > limit {
             return Err(DispatchError::TooLong(what, bytes, limit));

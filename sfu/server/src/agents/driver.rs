@@ -13,22 +13,18 @@ use plenum_room::{ApiRequest, ApiResponse, ServerIdentity};
 use plenum_types::RoomName;
 use tokio::{
     runtime::Handle,
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
-    dispatch::{DispatchError, DispatchOutput, Dispatches, Moment},
+    dispatch::{DispatchOutput, Dispatches, Moment},
     ids::{DispatchId, JobId, WorkerId},
     peers::PeerPools,
     pool::{Home, JobUpdate, Pool, PoolInput, PoolOutput, Taken},
     selector::Selector,
 };
-use crate::{
-    auth::{Claims, Keys, ParticipantKind, TrackSourceName, VideoGrant},
-    cluster::Cluster,
-    metrics::Metrics,
-};
+use crate::{auth::Keys, cluster::Cluster, metrics::Metrics};
 
 /// Messages that a worker may leave unread; it gets a few for each job. Beyond, it is cut, and comes back.
 pub(super) const UNREAD: usize = 256;
@@ -38,12 +34,6 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) const OFFER_WAIT: Duration = Duration::from_secs(35);
 /// Members that a job is offered to in one go; later it is offered again.
 const MAX_MEMBERS: usize = 4;
-/// An agent's token is used at once; as long as the reference's.
-const TOKEN_TTL_SECONDS: u64 = 3600;
-/// The attribute by which clients know an agent.
-const NAME_ATTRIBUTE: &str = "lk.agent_name";
-/// What this server speaks with workers.
-const AGENT_PROTOCOL: i32 = 1;
 
 /// What agents need of the rest of the process.
 pub struct AgentsConfig {
@@ -68,16 +58,18 @@ pub(super) enum ToWorker {
     Close(&'static str),
 }
 
-struct Socket {
+pub(super) struct Socket {
     to_worker: mpsc::Sender<ToWorker>,
     /// API key of its token: that of its agents' tokens, too.
-    key: String,
+    pub(super) key: String,
 }
 
-struct State {
+pub(super) struct State {
     pool: Pool,
     dispatches: Dispatches,
-    sockets: HashMap<WorkerId, Socket>,
+    pub(super) sockets: HashMap<WorkerId, Socket>,
+    /// What of a room is kept has changed: its task waits for that.
+    pub(super) rooms: HashMap<RoomName, Arc<Notify>>,
     offers: HashMap<JobId, oneshot::Sender<Option<Taken>>>,
     rng: Rng,
 }
@@ -99,6 +91,7 @@ impl Agents {
             pool: Pool::new(rng.fork()),
             dispatches: Dispatches::new(rng.fork()),
             sockets: HashMap::new(),
+            rooms: HashMap::new(),
             offers: HashMap::new(),
             rng,
         };
@@ -218,13 +211,18 @@ impl Agents {
                     JobUpdate::Lost => "lost",
                 });
                 tracing::debug!(%room, %job, ?update, "job updated");
-                match home {
-                    Home::Here => {
-                        let room = room.as_str().into();
-                        state.dispatches.updated(at, &room, &job, &update);
-                    }
-                    Home::There(home) => self.tell(home, room, job, update),
+                let known = home == Home::Here
+                    && state
+                        .dispatches
+                        .updated(at, &room.as_str().into(), &job, home, &update);
+                if !known {
+                    self.tell(home, room, job, update);
                 }
+            }
+            PoolOutput::Find(worker, selector, jobs) => {
+                self.config
+                    .runtime
+                    .spawn(self.clone().find(worker, selector, jobs));
             }
             PoolOutput::Capacity => state.dispatches.capacity(at),
         }
@@ -241,7 +239,7 @@ impl Agents {
                 self.config.runtime.spawn(self.clone().place(*job, members));
             }
             DispatchOutput::Terminate(job, Home::Here) => {
-                let terminate = PoolInput::Terminate(job);
+                let terminate = PoolInput::Terminate(job, Home::Here);
                 state.pool.handle(at.now, at.wall_ns, terminate);
             }
             DispatchOutput::Terminate(job, Home::There(member)) => {
@@ -260,6 +258,14 @@ impl Agents {
                 self.config
                     .runtime
                     .spawn(self.clone().list_participants(room, dispatch));
+            }
+            DispatchOutput::Ask(room) => {
+                self.config.runtime.spawn(self.clone().ask(room));
+            }
+            DispatchOutput::Changed(room) => {
+                if let Some(changed) = state.rooms.get(&room) {
+                    changed.notify_one();
+                }
             }
         }
     }
@@ -306,6 +312,10 @@ impl Agents {
         let (room, id) = names_of(&job);
         let mut placed = None;
         for member in members {
+            // Its room may have gone elsewhere meanwhile.
+            if !self.act(|state, _| state.dispatches().serves(&room)) {
+                break;
+            }
             let taken = match member {
                 Home::Here => self.offer(job.clone(), Home::Here).await,
                 Home::There(member) => self.offer_there(member, &job).await,
@@ -333,7 +343,7 @@ impl Agents {
         taken.ok()?.ok()?
     }
 
-    fn send(
+    pub(super) fn send(
         &self,
         state: &mut State,
         at: Moment,
@@ -355,71 +365,19 @@ impl Agents {
         }
     }
 
-    fn close(&self, state: &mut State, at: Moment, worker: WorkerId, reason: &'static str) {
+    pub(super) fn close(
+        &self,
+        state: &mut State,
+        at: Moment,
+        worker: WorkerId,
+        reason: &'static str,
+    ) {
         tracing::info!(%worker, reason, "worker refused");
         if let Some(socket) = state.sockets.remove(&worker) {
             let _ = socket.to_worker.try_send(ToWorker::Close(reason));
         }
         let lost = PoolInput::Lost(worker);
         state.pool.handle(at.now, at.wall_ns, lost);
-    }
-
-    fn assign(
-        &self,
-        state: &mut State,
-        at: Moment,
-        worker: &WorkerId,
-        job: proto::Job,
-        answer: proto::AvailabilityResponse,
-        permissions: &proto::ParticipantPermission,
-    ) {
-        let Some(socket) = state.sockets.get(worker) else {
-            return;
-        };
-        let mut attributes = answer.participant_attributes;
-        attributes.insert(NAME_ATTRIBUTE.to_owned(), job.agent_name.clone());
-        let room = job.room.as_ref().map(|room| room.name.as_str());
-        let claims = Claims {
-            iss: socket.key.clone(),
-            sub: answer.participant_identity,
-            name: answer.participant_name,
-            exp: u64::try_from(at.wall_ns / 1_000_000_000).unwrap_or(0) + TOKEN_TTL_SECONDS,
-            kind: ParticipantKind::Agent,
-            metadata: answer.participant_metadata,
-            attributes: attributes.into_iter().collect(),
-            video: grant(room.unwrap_or_default(), permissions),
-            ..Claims::default()
-        };
-        match self.config.keys.sign(&claims) {
-            Ok(token) => {
-                tracing::info!(room, job = job.id, %worker, agent = claims.sub, "job assigned");
-                let assignment = proto::JobAssignment {
-                    job: Some(job),
-                    url: None,
-                    token,
-                };
-                let assignment = server_message::Message::Assignment(assignment);
-                self.send(state, at, worker, assignment);
-            }
-            // The key of its token is gone: the worker comes back with another one.
-            Err(error) => {
-                tracing::warn!(%worker, %error, "no token for an agent");
-                self.close(state, at, worker.clone(), "its API key is unknown here");
-            }
-        }
-    }
-
-    fn server_info(&self) -> proto::ServerInfo {
-        let server = &self.config.server;
-        proto::ServerInfo {
-            edition: proto::server_info::Edition::Standard as i32,
-            version: server.version.clone(),
-            protocol: plenum_room::SERVER_PROTOCOL,
-            region: server.region.clone(),
-            node_id: server.node_id.clone(),
-            debug_info: String::new(),
-            agent_protocol: AGENT_PROTOCOL,
-        }
     }
 
     /// A worker's socket has said what it serves. The receiver brings what it shall be told.
@@ -446,86 +404,10 @@ impl Agents {
             state.pool(at, PoolInput::Lost(worker));
         });
     }
-
-    /// A room has opened here; `agents` if it is new.
-    pub(crate) fn room_opened(
-        self: &Arc<Self>,
-        room: proto::Room,
-        agents: Option<Vec<proto::RoomAgentDispatch>>,
-    ) {
-        self.act(|state, at| match agents {
-            Some(agents) => state.dispatches().room_opened(at, room, &agents),
-            None => state.dispatches().room_restored(room),
-        });
-    }
-
-    /// A room has ended here; `for_good` unless it lives on elsewhere.
-    pub(crate) fn room_ended(self: &Arc<Self>, room: &RoomName, for_good: bool) {
-        self.act(|state, _| state.dispatches().room_ended(room, for_good));
-    }
-
-    /// A participant's media path works.
-    pub(crate) fn participant_came(
-        self: &Arc<Self>,
-        room: &RoomName,
-        info: &proto::ParticipantInfo,
-    ) {
-        self.act(|state, _| state.dispatches().participant_came(room, info));
-    }
-
-    /// A participant publishes its first track.
-    pub(crate) fn participant_publishes(
-        self: &Arc<Self>,
-        room: &RoomName,
-        info: &proto::ParticipantInfo,
-    ) {
-        self.act(|state, _| state.dispatches().participant_publishes(room, info));
-    }
-
-    /// A participant is gone.
-    pub(crate) fn participant_left(self: &Arc<Self>, room: &RoomName, identity: &str) {
-        self.act(|state, at| state.dispatches().participant_left(at, room, identity));
-    }
-
-    /// `CreateDispatch`
-    ///
-    /// # Errors
-    /// See [`DispatchError`].
-    pub(crate) fn create(
-        self: &Arc<Self>,
-        room: &RoomName,
-        wanted: &proto::RoomAgentDispatch,
-    ) -> Result<proto::AgentDispatch, DispatchError> {
-        self.act(|state, at| state.dispatches().create(at, room, wanted))
-    }
-
-    /// `DeleteDispatch`
-    ///
-    /// # Errors
-    /// See [`DispatchError`].
-    pub(crate) fn delete(
-        self: &Arc<Self>,
-        room: &RoomName,
-        dispatch: &str,
-    ) -> Result<proto::AgentDispatch, DispatchError> {
-        self.act(|state, at| state.dispatches().delete(at, room, dispatch))
-    }
-
-    /// `ListDispatch`
-    ///
-    /// # Errors
-    /// See [`DispatchError`].
-    pub(crate) fn list(
-        self: &Arc<Self>,
-        room: &RoomName,
-        dispatch: &str,
-    ) -> Result<Vec<proto::AgentDispatch>, DispatchError> {
-        self.act(|state, _| state.dispatches().list(room, dispatch))
-    }
 }
 
 /// The state while it is being changed.
-pub(super) struct Changing<'a>(&'a mut State);
+pub(super) struct Changing<'a>(pub(super) &'a mut State);
 
 impl Changing<'_> {
     pub(super) fn pool(&mut self, at: Moment, input: PoolInput) {
@@ -536,6 +418,19 @@ impl Changing<'_> {
         self.0.pool.capacity()
     }
 
+    /// The jobs of a room that run here, which is `home`'s now.
+    pub(super) fn jobs_of(&mut self, room: &str, home: Home) -> Vec<proto::Job> {
+        self.0.pool.jobs_of(room, home)
+    }
+
+    pub(super) fn release(
+        &mut self,
+        jobs: &[JobId],
+        selector: &Selector,
+    ) -> Vec<(proto::Job, Home)> {
+        self.0.pool.release(jobs, selector)
+    }
+
     pub(super) const fn dispatches(&mut self) -> &mut Dispatches {
         &mut self.0.dispatches
     }
@@ -544,31 +439,4 @@ impl Changing<'_> {
 fn names_of(job: &proto::Job) -> (RoomName, JobId) {
     let room = job.room.as_ref().map_or("", |room| room.name.as_str());
     (room.into(), job.id.as_str().into())
-}
-
-/// What an agent's token allows: no more than its worker registered with.
-fn grant(room: &str, permissions: &proto::ParticipantPermission) -> VideoGrant {
-    VideoGrant {
-        room_join: true,
-        room: room.to_owned(),
-        agent: true,
-        can_publish: Some(permissions.can_publish),
-        can_subscribe: Some(permissions.can_subscribe),
-        can_publish_data: Some(permissions.can_publish_data),
-        can_publish_sources: permissions
-            .can_publish_sources()
-            .map(|source| match source {
-                proto::TrackSource::Camera => TrackSourceName::Camera,
-                proto::TrackSource::Microphone => TrackSourceName::Microphone,
-                proto::TrackSource::ScreenShare => TrackSourceName::ScreenShare,
-                proto::TrackSource::ScreenShareAudio => TrackSourceName::ScreenShareAudio,
-                proto::TrackSource::Unknown => TrackSourceName::Unknown,
-            })
-            .collect(),
-        can_update_own_metadata: Some(permissions.can_update_metadata),
-        hidden: permissions.hidden,
-        can_subscribe_metrics: Some(permissions.can_subscribe_metrics),
-        can_manage_agent_session: Some(permissions.can_manage_agent_session),
-        ..VideoGrant::default()
-    }
 }

@@ -2,9 +2,10 @@
 //!
 //! Members ask each other once a second which workers they have (`GET /internal/v1/agents`), offer each other's workers jobs
 //! (`POST .../offers`), end them (`POST .../terminations`), and tell the homes what becomes of them (`POST .../updates`).
+//! What happens when a room or a worker goes elsewhere (`POST .../homes`, `.../claims`) is in [`moves`](super::moves).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,11 +14,9 @@ use actix_web::{
     HttpResponse,
     web::{self, Data, Json},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::future::join_all;
 use livekit_protocol as proto;
 use plenum_cluster::{Incarnation, detector::Health};
-use prost::Message as _;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -25,15 +24,17 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::{
     driver::{Agents, OFFER_WAIT},
     ids::JobId,
+    moves::{Claim, NewHome},
     pool::{Home, JobUpdate, PoolInput, Taken},
     selector::Selector,
+    wire::{decode, encode},
 };
 use crate::cluster::Cluster;
 
 /// How often members ask each other for their workers.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long they may take for a short answer.
-const ANSWER: Duration = Duration::from_secs(2);
+pub(super) const ANSWER: Duration = Duration::from_secs(2);
 /// An update is sent this often before it is given up: the home is gone then.
 const UPDATE_TRIES: u32 = 5;
 /// Between two tries.
@@ -84,6 +85,15 @@ struct Update {
     room: String,
     job: JobId,
     update: JobUpdate,
+    /// The member whose worker runs it.
+    from: Incarnation,
+}
+
+/// A job is to end.
+#[derive(Debug, Serialize, Deserialize)]
+struct Termination {
+    job: JobId,
+    home: Incarnation,
 }
 
 impl Agents {
@@ -120,10 +130,37 @@ impl Agents {
             if self.peers.replace(pools) {
                 self.act(|state, at| state.dispatches().capacity(at));
             }
+            self.members_live();
         }
     }
 
-    async fn post<B: Serialize + Sync>(
+    /// This member, in this life.
+    pub(super) fn incarnation(&self) -> Option<Incarnation> {
+        Some(self.cluster()?.membership.me().incarnation)
+    }
+
+    /// The other members that answer.
+    pub(super) fn living_peers(&self) -> Vec<Incarnation> {
+        let Some(cluster) = self.cluster() else {
+            return Vec::new();
+        };
+        let view = cluster.membership.view();
+        let alive = view.peers().filter(|peer| peer.health == Health::Alive);
+        alive.map(|peer| peer.record.holder.incarnation).collect()
+    }
+
+    /// The other members that are not known to be gone.
+    pub(super) fn known_members(&self) -> BTreeSet<Incarnation> {
+        let Some(cluster) = self.cluster() else {
+            return BTreeSet::new();
+        };
+        let view = cluster.membership.view();
+        view.peers()
+            .map(|peer| peer.record.holder.incarnation)
+            .collect()
+    }
+
+    pub(super) async fn post<B: Serialize + Sync>(
         &self,
         member: Incarnation,
         path: &str,
@@ -144,32 +181,29 @@ impl Agents {
 
     /// Offers a job to the workers of another member.
     pub(super) async fn offer_there(&self, member: Incarnation, job: &proto::Job) -> Option<Taken> {
-        let home = self.cluster()?.membership.me().incarnation;
         let offer = Offer {
-            job: STANDARD.encode(job.encode_to_vec()),
-            home,
+            job: encode(job),
+            home: self.incarnation()?,
         };
         let reply = self.post(member, "offers", &offer, OFFER_WAIT).await?;
         serde_json::from_slice(&reply.body).ok()?
     }
 
-    /// Tells a job's home.
-    pub(super) fn tell(
-        self: &Arc<Self>,
-        home: Incarnation,
-        room: String,
-        job: JobId,
-        update: JobUpdate,
-    ) {
+    /// Tells a job's home; if its room is not there any more, whoever serves it now.
+    pub(super) fn tell(self: &Arc<Self>, home: Home, room: String, job: JobId, update: JobUpdate) {
         let agents = self.clone();
         self.config.runtime.spawn(async move {
-            let update = Update { room, job, update };
+            let Some(from) = agents.incarnation() else {
+                return;
+            };
+            let update = Update {
+                room,
+                job,
+                update,
+                from,
+            };
             for _ in 0..UPDATE_TRIES {
-                if agents
-                    .post(home, "updates", &update, ANSWER)
-                    .await
-                    .is_some()
-                {
+                if agents.told(home, &update).await {
                     return;
                 }
                 sleep(UPDATE_PAUSE).await;
@@ -177,13 +211,39 @@ impl Agents {
         });
     }
 
+    async fn told(self: &Arc<Self>, home: Home, update: &Update) -> bool {
+        if let Home::There(home) = home
+            && self.post(home, "updates", update, ANSWER).await.is_some()
+        {
+            return true;
+        }
+        let room = update.room.as_str().into();
+        let is_here = self.act(|state, at| {
+            let dispatches = state.dispatches();
+            dispatches.updated(at, &room, &update.job, Home::Here, &update.update)
+        });
+        if is_here {
+            return true;
+        }
+        let asked = self
+            .living_peers()
+            .into_iter()
+            .filter(|peer| home != Home::There(*peer))
+            .map(|peer| self.post(peer, "updates", update, ANSWER));
+        join_all(asked).await.iter().any(Option::is_some)
+    }
+
     /// Ends a job that a worker of another member runs.
     pub(super) fn terminate_there(self: &Arc<Self>, member: Incarnation, job: JobId) {
         let agents = self.clone();
         self.config.runtime.spawn(async move {
+            let Some(home) = agents.incarnation() else {
+                return;
+            };
+            let termination = Termination { job, home };
             for _ in 0..UPDATE_TRIES {
                 if agents
-                    .post(member, "terminations", &job, ANSWER)
+                    .post(member, "terminations", &termination, ANSWER)
                     .await
                     .is_some()
                 {
@@ -201,7 +261,9 @@ pub(crate) fn routes(scope: &mut web::ServiceConfig) {
         .route("/agents", web::get().to(capacity))
         .route("/agents/offers", web::post().to(offer))
         .route("/agents/updates", web::post().to(update))
-        .route("/agents/terminations", web::post().to(terminate));
+        .route("/agents/terminations", web::post().to(terminate))
+        .route("/agents/homes", web::post().to(new_home))
+        .route("/agents/claims", web::post().to(claim));
 }
 
 async fn capacity(cluster: Data<Cluster>) -> HttpResponse {
@@ -210,11 +272,7 @@ async fn capacity(cluster: Data<Cluster>) -> HttpResponse {
 }
 
 async fn offer(cluster: Data<Cluster>, body: Json<Offer>) -> HttpResponse {
-    let job = STANDARD
-        .decode(&body.job)
-        .ok()
-        .and_then(|bytes| proto::Job::decode(bytes.as_slice()).ok());
-    let Some(job) = job else {
+    let Some(job) = decode(&body.job) else {
         return HttpResponse::BadRequest().body("job: not a livekit.Job in base64");
     };
     let agents = cluster.rooms.config().agents.clone();
@@ -227,22 +285,39 @@ async fn offer(cluster: Data<Cluster>, body: Json<Offer>) -> HttpResponse {
 }
 
 async fn update(cluster: Data<Cluster>, body: Json<Update>) -> HttpResponse {
-    let Update { room, job, update } = body.into_inner();
-    let room = room.into();
+    let Update {
+        room,
+        job,
+        update,
+        from,
+    } = body.into_inner();
+    let (room, from) = (room.into(), Home::There(from));
+    let is_here = cluster.rooms.config().agents.act(|state, at| {
+        let dispatches = state.dispatches();
+        dispatches.updated(at, &room, &job, from, &update)
+    });
+    if is_here {
+        HttpResponse::Ok().finish()
+    } else {
+        HttpResponse::NotFound().body("the room is not here")
+    }
+}
+
+async fn terminate(cluster: Data<Cluster>, body: Json<Termination>) -> HttpResponse {
+    let Termination { job, home } = body.into_inner();
+    let terminate = PoolInput::Terminate(job, Home::There(home));
     cluster
         .rooms
         .config()
         .agents
-        .act(|state, at| state.dispatches().updated(at, &room, &job, &update));
+        .act(|state, at| state.pool(at, terminate));
     HttpResponse::Ok().finish()
 }
 
-async fn terminate(cluster: Data<Cluster>, body: Json<JobId>) -> HttpResponse {
-    let job = body.into_inner();
-    cluster
-        .rooms
-        .config()
-        .agents
-        .act(|state, at| state.pool(at, PoolInput::Terminate(job)));
-    HttpResponse::Ok().finish()
+async fn new_home(cluster: Data<Cluster>, body: Json<NewHome>) -> HttpResponse {
+    HttpResponse::Ok().json(cluster.rooms.config().agents.asked(&body))
+}
+
+async fn claim(cluster: Data<Cluster>, body: Json<Claim>) -> HttpResponse {
+    HttpResponse::Ok().json(cluster.rooms.config().agents.claimed(&body))
 }

@@ -2,7 +2,11 @@
 //!
 //! A job comes from the room's home, which may be another member. It is offered to one worker after the other until one takes
 //! it; then the home hears what becomes of it. A worker that is lost may come back within [`RETURN`] and name the jobs that
-//! it still runs; what it does not name is lost.
+//! it still runs, to this member or to another one; what it does not name is lost.
+
+mod claims;
+mod simulated;
+mod workers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,6 +23,8 @@ use super::{
     ids::{JobId, WorkerId},
     selector::{Selector, choose, weight},
 };
+use claims::Claims;
+use workers::Worker;
 
 /// A worker that has not answered an offer by then is passed over (protocol.md 11).
 const OFFER_ANSWER: Duration = Duration::from_secs(10);
@@ -27,8 +33,6 @@ const MAX_OFFERS: usize = 3;
 /// How long a lost worker's jobs wait for it. Workers connect again at once; one that was killed does not, and its agent is
 /// missed in the room.
 const RETURN: Duration = Duration::from_secs(5);
-/// Workers of one member: each is a process of its own somewhere, with tens of rooms.
-const MAX_WORKERS: usize = 2_000;
 /// Jobs of one member: more than its rooms have participants.
 const MAX_JOBS: usize = 20_000;
 /// Longest agent name, deployment, version, identity and name of a participant, as for participants.
@@ -80,8 +84,12 @@ pub enum PoolInput {
     Lost(WorkerId),
     /// Find a worker for a job.
     Offer(Box<proto::Job>, Home),
-    /// A job is to end.
-    Terminate(JobId),
+    /// A job is to end: its home says so.
+    Terminate(JobId, Home),
+    /// The answer to [`PoolOutput::Find`]: jobs that the worker may go on with, and their homes.
+    Found(WorkerId, Vec<(proto::Job, Home)>),
+    /// This member is ending.
+    GoAway,
     /// Time has passed: to be given now and then.
     Timer,
 }
@@ -123,14 +131,8 @@ pub enum PoolOutput {
     },
     /// There is a worker for jobs that found none before.
     Capacity,
-}
-
-#[derive(Debug)]
-struct Worker {
-    selector: Selector,
-    permissions: proto::ParticipantPermission,
-    takes_jobs: bool,
-    load: f32,
+    /// A worker says that it runs jobs that nobody here knows: ask the other members and the homes.
+    Find(WorkerId, Selector, Vec<JobId>),
 }
 
 #[derive(Debug)]
@@ -149,7 +151,8 @@ enum Stage {
 #[derive(Debug)]
 struct PoolJob {
     job: proto::Job,
-    home: Home,
+    /// `None`: a worker has asked for it itself, and nobody else knows it.
+    home: Option<Home>,
     stage: Stage,
 }
 
@@ -158,6 +161,9 @@ struct PoolJob {
 pub struct Pool {
     workers: BTreeMap<WorkerId, Worker>,
     jobs: BTreeMap<JobId, PoolJob>,
+    claims: Claims,
+    /// This member is ending: its workers are to go.
+    is_ending: bool,
     /// A worker has come or is free again. Said once a tick, since all that waits is tried then.
     has_gained: bool,
     rng: Rng,
@@ -171,6 +177,8 @@ impl Pool {
         Self {
             workers: BTreeMap::new(),
             jobs: BTreeMap::new(),
+            claims: Claims::new(),
+            is_ending: false,
             has_gained: false,
             rng,
             outputs: Vec::new(),
@@ -194,6 +202,9 @@ impl Pool {
     #[must_use]
     pub fn capacity(&self) -> Vec<(Selector, f32)> {
         let mut sums: BTreeMap<&Selector, f32> = BTreeMap::new();
+        if self.is_ending {
+            return Vec::new();
+        }
         for worker in self.workers.values().filter(|worker| worker.takes_jobs) {
             *sums.entry(&worker.selector).or_default() += weight(worker.load);
         }
@@ -214,60 +225,11 @@ impl Pool {
             PoolInput::Message(worker, message) => self.message(now, wall_ns, worker, message),
             PoolInput::Lost(worker) => self.lost(now, wall_ns, &worker),
             PoolInput::Offer(job, home) => self.offer(now, wall_ns, *job, home),
-            PoolInput::Terminate(job) => self.terminate(&job),
+            PoolInput::Terminate(job, home) => self.terminate(&job, home),
+            PoolInput::Found(worker, jobs) => self.found(now, &worker, jobs),
+            PoolInput::GoAway => self.go_away(),
             PoolInput::Timer => self.timer(now, wall_ns),
         }
-    }
-
-    fn register(&mut self, id: WorkerId, request: proto::RegisterWorkerRequest) {
-        let too_long = [&request.agent_name, &request.deployment, &request.version]
-            .into_iter()
-            .any(|text| text.len() > MAX_NAME_BYTES);
-        let refusal = if self.workers.contains_key(&id) {
-            Some("registered twice")
-        } else if self.workers.len() >= MAX_WORKERS {
-            Some("this server has 2000 workers already, which is its limit")
-        } else if proto::JobType::try_from(request.r#type).is_err() {
-            Some("unknown job type")
-        } else if too_long {
-            Some("agent_name, deployment and version may have 256 bytes each")
-        } else {
-            None
-        };
-        if let Some(refusal) = refusal {
-            self.outputs.push(PoolOutput::Close(id, refusal));
-            return;
-        }
-        let permissions =
-            request
-                .allowed_permissions
-                .unwrap_or_else(|| proto::ParticipantPermission {
-                    can_subscribe: true,
-                    can_publish: true,
-                    can_publish_data: true,
-                    can_update_metadata: true,
-                    ..Default::default()
-                });
-        let worker = Worker {
-            selector: Selector {
-                agent_name: request.agent_name,
-                deployment: request.deployment,
-                job_type: request.r#type,
-            },
-            permissions,
-            takes_jobs: true,
-            load: 0.0,
-        };
-        let answer = proto::RegisterWorkerResponse {
-            worker_id: id.to_string(),
-            ..Default::default()
-        };
-        self.workers.insert(id.clone(), worker);
-        self.outputs.push(PoolOutput::Send(
-            id,
-            server_message::Message::Register(answer),
-        ));
-        self.has_gained = true;
     }
 
     fn message(
@@ -278,14 +240,6 @@ impl Pool {
         message: worker_message::Message,
     ) {
         use worker_message::Message;
-        if let Message::Ping(ping) = message {
-            let pong = proto::WorkerPong {
-                last_timestamp: ping.timestamp,
-                timestamp: wall_ns / 1_000_000,
-            };
-            let pong = server_message::Message::Pong(pong);
-            return self.outputs.push(PoolOutput::Send(worker, pong));
-        }
         if !self.workers.contains_key(&worker) {
             return;
         }
@@ -293,26 +247,14 @@ impl Pool {
             Message::Availability(answer) => self.answered(now, wall_ns, &worker, answer),
             Message::UpdateWorker(update) => self.update_worker(&worker, update),
             Message::UpdateJob(update) => self.update_job(&worker, update),
-            Message::MigrateJob(request) => self.adopt(&worker, &request.job_ids),
+            Message::MigrateJob(request) => self.claim(now, worker, &request.job_ids),
+            Message::SimulateJob(request) => self.simulate(now, wall_ns, worker, request),
             Message::Register(_) => self
                 .outputs
                 .push(PoolOutput::Close(worker, "registered twice")),
-            // A job for a room that the worker names itself would let it into every room.
-            Message::SimulateJob(_) | Message::Ping(_) => {}
+            // The socket has answered it.
+            Message::Ping(_) => {}
         }
-    }
-
-    fn update_worker(&mut self, id: &WorkerId, update: proto::UpdateWorkerStatus) {
-        let Some(worker) = self.workers.get_mut(id) else {
-            return;
-        };
-        worker.load = update.load;
-        let took_jobs = worker.takes_jobs;
-        if let Some(status) = update.status {
-            worker.takes_jobs = status == proto::WorkerStatus::WsAvailable as i32;
-        }
-        worker.takes_jobs &= !update.draining;
-        self.has_gained |= worker.takes_jobs && !took_jobs;
     }
 
     fn offer(&mut self, now: Timestamp, wall_ns: i64, job: proto::Job, home: Home) {
@@ -323,7 +265,7 @@ impl Pool {
         if self.jobs.len() >= MAX_JOBS {
             return self.outputs.push(PoolOutput::Offered(id, None));
         }
-        self.offer_next(now, wall_ns, id, job, home, BTreeSet::new());
+        self.offer_next(now, wall_ns, id, job, Some(home), BTreeSet::new());
     }
 
     fn offer_next(
@@ -331,9 +273,9 @@ impl Pool {
         now: Timestamp,
         wall_ns: i64,
         id: JobId,
-        mut job: proto::Job,
-        home: Home,
-        mut tried: BTreeSet<WorkerId>,
+        job: proto::Job,
+        home: Option<Home>,
+        tried: BTreeSet<WorkerId>,
     ) {
         let wanted = Selector::of_job(&job);
         let choices: Vec<_> = self
@@ -344,14 +286,28 @@ impl Pool {
             })
             .map(|(id, worker)| (id.clone(), weight(worker.load)))
             .collect();
-        let chosen = if tried.len() < MAX_OFFERS {
+        // What a worker asked for itself is for nobody else.
+        let chosen = if tried.len() < MAX_OFFERS && !self.is_ending && home.is_some() {
             choose(&mut self.rng, choices)
         } else {
             None
         };
-        let Some(worker) = chosen else {
-            return self.outputs.push(PoolOutput::Offered(id, None));
-        };
+        match chosen {
+            Some(worker) => self.offer_to(now, wall_ns, worker, job, home, tried),
+            None => self.outputs.push(PoolOutput::Offered(id, None)),
+        }
+    }
+
+    fn offer_to(
+        &mut self,
+        now: Timestamp,
+        wall_ns: i64,
+        worker: WorkerId,
+        mut job: proto::Job,
+        home: Option<Home>,
+        mut tried: BTreeSet<WorkerId>,
+    ) {
+        let id = JobId::from(job.id.as_str());
         tried.insert(worker.clone());
         job.state = Some(proto::JobState {
             status: proto::JobStatus::JsRunning as i32,
@@ -446,45 +402,15 @@ impl Pool {
         }
     }
 
-    /// A worker that came back still runs these.
-    fn adopt(&mut self, worker: &WorkerId, ids: &[String]) {
-        let Some(selector) = self.workers.get(worker).map(|w| w.selector.clone()) else {
-            return;
-        };
-        for id in ids {
-            let id = JobId::from(id.as_str());
-            if let Some(entry) = self.jobs.get_mut(&id)
-                && matches!(entry.stage, Stage::Orphan { .. })
-                && Selector::of_job(&entry.job) == selector
-            {
-                entry.stage = Stage::Running(worker.clone());
-                self.tell_home(&id, JobUpdate::Adopted(worker.clone()));
-            }
-        }
-    }
-
-    fn lost(&mut self, now: Timestamp, wall_ns: i64, worker: &WorkerId) {
-        if self.workers.remove(worker).is_none() {
+    fn terminate(&mut self, id: &JobId, home: Home) {
+        // A home that the job's room has left has no say any more.
+        if self
+            .jobs
+            .get(id)
+            .is_none_or(|entry| entry.home != Some(home))
+        {
             return;
         }
-        let mut offered = Vec::new();
-        for (id, entry) in &mut self.jobs {
-            match &entry.stage {
-                Stage::Offered { to, .. } if to == worker => offered.push(id.clone()),
-                Stage::Running(by) if by == worker => {
-                    entry.stage = Stage::Orphan {
-                        until: now + RETURN,
-                    };
-                }
-                _ => {}
-            }
-        }
-        for id in offered {
-            self.pass_on(now, wall_ns, &id);
-        }
-    }
-
-    fn terminate(&mut self, id: &JobId) {
         match self.jobs.remove(id).map(|entry| entry.stage) {
             Some(Stage::Running(worker)) => {
                 let termination = proto::JobTermination {
@@ -521,15 +447,19 @@ impl Pool {
                 self.pass_on(now, wall_ns, &id);
             }
         }
+        self.pursue_claims(now);
     }
 
     fn tell_home(&mut self, id: &JobId, update: JobUpdate) {
         let Some(entry) = self.jobs.get(id) else {
             return;
         };
+        let Some(home) = entry.home else {
+            return;
+        };
         let room = entry.job.room.as_ref().map(|room| room.name.clone());
         self.outputs.push(PoolOutput::Update {
-            home: entry.home,
+            home,
             room: room.unwrap_or_default(),
             job: id.clone(),
             update,

@@ -245,8 +245,12 @@ impl Call {
     pub async fn carry_out(self, rooms: &Rooms) -> Option<Result<Answer, TwirpError>> {
         let room: RoomName = self.room()?.into();
         let result = match self {
-            Self::CreateDispatch(request) => return dispatch::create(rooms, &room, *request),
-            Self::DeleteDispatch(request) => return dispatch::delete(rooms, &room, &request),
+            Self::CreateDispatch(request) => {
+                return dispatch::create(rooms, &room, *request).await;
+            }
+            Self::DeleteDispatch(request) => {
+                return dispatch::delete(rooms, &room, &request).await;
+            }
             Self::ListDispatch(request) => return dispatch::list(rooms, &room, &request),
             Self::MoveParticipant(request) => rooms.move_participant(request).await?,
             call => rooms.call(&room, call.of_one_room()?).await?,

@@ -17,21 +17,27 @@ pub(super) fn check(request: &proto::CreateAgentDispatchRequest) -> Result<(), D
     agents::check(&[wanted_by(request.clone())])
 }
 
-pub(super) fn create(
+pub(super) async fn create(
     rooms: &Rooms,
     room: &RoomName,
     request: proto::CreateAgentDispatchRequest,
 ) -> Outcome {
     let made = rooms.config().agents.create(room, &wanted_by(request));
+    if made.is_ok() && !rooms.save(room).await {
+        return None;
+    }
     outcome(made.map(|made| Answer::Dispatch(Box::new(made))))
 }
 
-pub(super) fn delete(
+pub(super) async fn delete(
     rooms: &Rooms,
     room: &RoomName,
     request: &proto::DeleteAgentDispatchRequest,
 ) -> Outcome {
     let deleted = rooms.config().agents.delete(room, &request.dispatch_id);
+    if deleted.is_ok() && !rooms.save(room).await {
+        return None;
+    }
     outcome(deleted.map(|gone| Answer::Dispatch(Box::new(gone))))
 }
 

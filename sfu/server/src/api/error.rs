@@ -154,7 +154,7 @@ impl From<DispatchError> for TwirpError {
         let code = match error {
             DispatchError::NoRoom | DispatchError::NotFound(_) => Code::NotFound,
             DispatchError::TooMany => Code::ResourceExhausted,
-            DispatchError::TooLong(..) => Code::InvalidArgument,
+            DispatchError::TooLong(..) | DispatchError::TooLongTogether(_) => Code::InvalidArgument,
         };
         Self::new(code, error.to_string())
     }

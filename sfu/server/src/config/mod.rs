@@ -148,8 +148,8 @@ pub struct RoomConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsConfig {
-    /// WebSockets of clients on this member, also those whose rooms live elsewhere; 0 means no limit. A participant has one, and
-    /// a newer one replaces it.
+    /// WebSockets of clients and of agents' workers on this member, also those whose rooms live elsewhere; 0 means no limit. A
+    /// participant has one, and a newer one replaces it.
     #[schemars(extend("x-variable" = "PLENUM_LIMIT_CONNECTIONS", "x-reloads" = true))]
     pub connections: u32,
     /// Participants in all rooms of this member; 0 means no limit. For those of one room there is room.max_participants.

@@ -91,8 +91,7 @@ pub(super) async fn other(
         return rtc::handle(endpoint, request, payload, service).await;
     }
     if agents::socket::is_agent_path(request.path()) {
-        let agents = &service.cluster.rooms.config().agents;
-        return agents::socket::handle(&request, payload, &service.keys, agents);
+        return agents::socket::handle(&request, payload, &service);
     }
     page(request).await
 }

@@ -137,7 +137,7 @@ async fn signal(
     let span =
         tracing::info_span!("socket", room = %context.room, participant = %context.claims.sub);
     let limit = i64::from(service.config.load().limits.connections);
-    if limit > 0 && service.metrics.sockets.get() >= limit {
+    if limit > 0 && service.metrics.connections() >= limit {
         return Err(JoinError::Unavailable(format!(
             "this member serves {limit} connections already, which is its limit (limits.connections)"
         )));

@@ -22,7 +22,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::signal::socket::SocketEnd;
+use crate::{agents::WorkerEnd, signal::socket::SocketEnd};
 
 /// Why something ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -84,6 +84,9 @@ pub struct Metrics {
     pub fenced: Counter,
     /// How long the Directory took for its last answer to a probe, in seconds.
     pub directory_latency: Gauge<f64, AtomicU64>,
+    /// Sockets of workers, registered or not yet.
+    worker_sockets: Gauge,
+    workers_ended: Family<ReasonLabel, Counter>,
     /// Workers whose sockets end here.
     pub agent_workers: Gauge,
     /// Jobs that they run.
@@ -120,6 +123,26 @@ impl Metrics {
             self.sockets_failed.get_or_create(&label).inc();
         }
         self.sockets_ended.get_or_create(&label).inc();
+    }
+
+    /// Sockets of clients and of workers that end here.
+    #[must_use]
+    pub fn connections(&self) -> i64 {
+        self.sockets.get() + self.worker_sockets.get()
+    }
+
+    /// A worker's socket was opened.
+    pub(crate) fn worker_opened(&self) {
+        self.worker_sockets.inc();
+    }
+
+    /// A worker's socket ended.
+    pub(crate) fn worker_ended(&self, end: WorkerEnd) {
+        self.worker_sockets.dec();
+        let reason = end.label();
+        self.workers_ended
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
     }
 
     /// The configuration was read again: `applied`, `unchanged` or `refused`.
@@ -250,6 +273,16 @@ impl Metrics {
             "websocket_errors",
             "WebSockets that ended since the client was slow, silent or sent nonsense",
             self.sockets_failed.clone(),
+        );
+        registry.register(
+            "agent_sockets",
+            "Sockets of workers of agents that end here, registered or not yet",
+            self.worker_sockets.clone(),
+        );
+        registry.register(
+            "agent_disconnections",
+            "Sockets of workers that ended, by who or what ended them",
+            self.workers_ended.clone(),
         );
         registry.register(
             "agent_workers",

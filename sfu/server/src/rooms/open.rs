@@ -16,8 +16,8 @@ use plenum_cluster::{
     membership::CallError,
 };
 use plenum_room::{
-    ConnectionId, ConnectionSettings, Grants, Join, ParticipantKind, Permissions, Resume, Room,
-    RoomConfig, RoomSettings, RoomSnapshot, SessionMode,
+    ConnectionId, ConnectionSettings, DispatchSnapshot, Grants, Join, ParticipantKind, Permissions,
+    Resume, Room, RoomConfig, RoomSettings, RoomSnapshot, SessionMode,
 };
 use plenum_types::{RoomHandle, RoomName, ShardId};
 use serde::Deserialize as _;
@@ -33,6 +33,7 @@ use super::{
     waiting::Waiting,
 };
 use crate::{
+    agents::OpenedWith,
     auth::{self, Claims, TrackSourceName},
     config,
     signal::{JoinContext, JoinError, SignalVersion},
@@ -366,17 +367,22 @@ impl Rooms {
         };
         let rng = crate::entropy::secure_rng();
         let restored = snapshot.and_then(|snapshot| {
-            Room::restore(config.clone(), &snapshot, rng.clone(), now)
+            let room = Room::restore(config.clone(), &snapshot, rng.clone(), now)
                 .inspect_err(
                     |error| tracing::warn!(room = %name, %error, "the room's snapshot is not used"),
                 )
-                .ok()
+                .ok()?;
+            Some((room, OpenedWith::Kept(snapshot.agents)))
         });
-        let is_new = restored.is_none();
-        let room = restored.unwrap_or_else(|| Room::new(config, rng, now));
-        if is_new {
-            self.save_first(key, &room).await?;
-        }
+        let (room, agents) = match restored {
+            Some(restored) => restored,
+            None => {
+                let room = Room::new(config, rng, now);
+                let first = self.config.agents.first(&new.agents);
+                self.save_first(key, &room, first.clone()).await?;
+                (room, OpenedWith::First(first))
+            }
+        };
         let (messages, messages_read) = mpsc::unbounded_channel();
         let (frames, frames_read) = mpsc::unbounded_channel();
         let (news, news_read) = mpsc::channel(EVENT_QUEUE);
@@ -410,9 +416,7 @@ impl Rooms {
             },
             summary,
         );
-        self.config
-            .runtime
-            .spawn(task.run(epoch, is_new.then_some(new.agents)));
+        self.config.runtime.spawn(task.run(epoch, agents));
         Ok(opened)
     }
 
@@ -425,11 +429,16 @@ impl Rooms {
         self.choose_shard().ok_or(OpenError::NoShard)
     }
 
-    /// A new room's sid must survive this member from the moment that anyone hears it.
-    async fn save_first(&self, key: &RoomKey, room: &Room) -> Result<(), OpenError> {
+    /// A new room's sid must survive this member from the moment that anyone hears it; so must the agents that it wants.
+    async fn save_first(
+        &self,
+        key: &RoomKey,
+        room: &Room,
+        agents: Vec<DispatchSnapshot>,
+    ) -> Result<(), OpenError> {
         let Some(bytes) = room
             .snapshot()
-            .and_then(|snapshot| serde_json::to_vec(&snapshot).ok())
+            .and_then(|snapshot| serde_json::to_vec(&snapshot.with_agents(agents)).ok())
         else {
             return Ok(());
         };
@@ -589,6 +598,25 @@ mod tests {
         grants.name = "Ada".to_owned();
         let refreshed = claims_of(&claims, &grants, &"lobby".into());
         assert_eq!(grants_of(&refreshed), grants);
+    }
+
+    /// covers: grant.roomRecord, grant.ingressAdmin, grant.canManageAgentSession
+    #[test]
+    fn what_is_for_other_services_stays_in_a_refreshed_token() {
+        let json = serde_json::json!({
+            "sub": "ada",
+            "video": {
+                "roomJoin": true, "room": "lobby", "roomRecord": true, "ingressAdmin": true, "canManageAgentSession": true,
+            },
+            "agent": {"admin": true}, "sip": {"call": true}, "inference": {"perform": true},
+        });
+        let claims: Claims = serde_json::from_value(json).unwrap();
+        let refreshed = claims_of(&claims, &grants_of(&claims), &"lobby".into());
+        let said = serde_json::to_value(&refreshed).unwrap();
+        for grant in ["roomRecord", "ingressAdmin", "canManageAgentSession"] {
+            assert_eq!(said["video"][grant], true, "{grant}");
+        }
+        assert!(!grants_of(&claims).permissions.recorder);
     }
 
     #[test]

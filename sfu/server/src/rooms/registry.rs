@@ -265,6 +265,18 @@ impl Rooms {
         }
     }
 
+    /// Stores what of a room must not be lost before anyone hears of it (claims.md rule 15). `false` if the room has ended or
+    /// went elsewhere, without it.
+    pub(crate) async fn save(&self, name: &RoomName) -> bool {
+        let Some(room) = self.find(name).await else {
+            return false;
+        };
+        let (done, saved) = oneshot::channel();
+        let _ = room.messages.send(RoomMessage::Save(done));
+        // A room that takes so long is there, and stores it later.
+        !matches!(timeout(API_ANSWER, saved).await, Ok(Err(_)))
+    }
+
     /// Opens a room that this member holds, if it is not open.
     ///
     /// # Errors

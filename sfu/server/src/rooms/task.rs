@@ -11,7 +11,6 @@ use std::{
     time::Duration,
 };
 
-use livekit_protocol as proto;
 use plenum_cluster::{Epoch, RoomKey, directory};
 use plenum_room::{
     ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, Join,
@@ -21,7 +20,7 @@ use plenum_types::{
     RoomHandle, RoomName, RoomToShard, ShardCommand, ShardEvent, ShardId, Timestamp,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, sleep_until, timeout},
 };
@@ -33,6 +32,7 @@ use super::{
     MoveError, Mover, RoomSummary, Rooms, registry::RoomRef, travel::Handover, waiting::Place,
 };
 use crate::{
+    agents::OpenedWith,
     auth::Claims,
     signal::{FrameRoute, Inbound, Outbox},
 };
@@ -61,6 +61,8 @@ pub(super) enum RoomMessage {
     ),
     /// A participant comes from another room.
     Arrive(Box<Handover>),
+    /// Stores what must not be lost, and says when that is done.
+    Save(oneshot::Sender<()>),
     /// It ends, and its claim's end says this.
     End(EndReason, directory::EndReason),
     /// Another member is to become the room's home.
@@ -112,6 +114,8 @@ pub(super) struct RoomTask {
     targets: HashMap<ApiCallId, RoomRef>,
     /// Connections that went to other rooms: frames that were already on their way here follow them.
     departed: HashMap<ConnectionId, FrameRoute>,
+    /// Told when the agents that the room wants or has are others than before.
+    agents_changed: Arc<Notify>,
     save_at: Option<Timestamp>,
     /// The snapshot that is being stored: one at a time, so that none overtakes a later one.
     saving: Option<JoinHandle<()>>,
@@ -155,6 +159,7 @@ impl RoomTask {
             next_call: 0,
             targets: HashMap::new(),
             departed: HashMap::new(),
+            agents_changed: Arc::default(),
             save_at: None,
             saving: None,
             recorded: None,
@@ -164,18 +169,17 @@ impl RoomTask {
     }
 
     /// Runs until the room ends. Every line of the log that comes of it names the room, by its sid too.
-    pub(super) async fn run(self, epoch: Epoch, agents: Option<Vec<proto::RoomAgentDispatch>>) {
+    pub(super) async fn run(self, epoch: Epoch, agents: OpenedWith) {
         let span = tracing::info_span!("room", room = %self.name, room_sid = %self.room.sid());
-        self.steps(epoch, agents).instrument(span).await;
+        self.steps(epoch, &agents).instrument(span).await;
     }
 
-    async fn steps(mut self, epoch: Epoch, agents: Option<Vec<proto::RoomAgentDispatch>>) {
+    async fn steps(mut self, epoch: Epoch, agents: &OpenedWith) {
         tracing::info!(shard = %self.shard, %epoch, "room opened");
         self.rooms.config.metrics.rooms_opened.inc();
-        self.rooms
-            .config
-            .agents
-            .room_opened(self.room.info(), agents);
+        let changed = self.agents_changed.clone();
+        let (info, of_member) = (self.room.info(), &self.rooms.config.agents);
+        of_member.room_opened(info, agents, changed);
         let reason = loop {
             match self.step().await {
                 Ok(None) => {}
@@ -193,7 +197,7 @@ impl RoomTask {
     /// Takes what is there, or waits for it. `Some` when the room has ended.
     async fn step(&mut self) -> Result<Option<EndReason>, Panicked> {
         let wake = self.wake_at();
-        let inputs = &mut self.inputs;
+        let (inputs, agents_changed) = (&mut self.inputs, &self.agents_changed);
         tokio::select! {
             biased;
             Some((shard, event)) = inputs.news.recv() => {
@@ -217,6 +221,7 @@ impl RoomTask {
                     return Ok(Some(reason));
                 }
             }
+            () = agents_changed.notified() => self.save_soon(),
             () = sleep_until(wake) => {}
         }
         let now = self.now();
@@ -293,6 +298,11 @@ impl RoomTask {
                 self.input(RoomInput::Arrive(traveller)).await
             }
             RoomMessage::Input(input) => self.input(*input).await,
+            RoomMessage::Save(done) => {
+                self.save_now().await;
+                let _ = done.send(());
+                Ok(None)
+            }
             RoomMessage::End(reason, recorded) => {
                 self.recorded = Some(recorded);
                 self.input(RoomInput::End(reason)).await

@@ -349,6 +349,7 @@ mod tests {
         assert!(read(v0, &token(|_| ()), &[]).is_ok());
     }
 
+    /// covers: grant.roomConfig, grant.roomPreset
     #[test]
     fn a_room_configuration_that_cannot_be_kept_is_refused() {
         let with = |json| token(move |claims| claims.room_config = Some(json));

@@ -7,7 +7,7 @@
 mod connection;
 mod join;
 mod outbox;
-mod parts;
+pub(crate) mod parts;
 mod route;
 pub mod socket;
 

@@ -62,6 +62,30 @@ fn count(mut bytes: &[u8], depth: u32, parts: &mut usize) {
     }
 }
 
+/// The length-delimited fields of a message itself, by number, up to where it stops being one.
+pub(crate) fn fields(mut bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    std::iter::from_fn(move || {
+        loop {
+            let (tag, rest) = varint(bytes)?;
+            if tag & 7 == 2 {
+                let (length, content) = varint(rest)?;
+                let (content, rest) =
+                    content.split_at_checked(usize::try_from(length).unwrap_or(usize::MAX))?;
+                bytes = rest;
+                return Some((tag >> 3, content));
+            }
+            bytes = match tag & 7 {
+                0 => varint(rest)?.1,
+                1 => rest.get(8..)?,
+                // Groups: nobody decodes what is in them.
+                3 | 4 => rest,
+                5 => rest.get(4..)?,
+                _ => return None,
+            };
+        }
+    })
+}
+
 /// A number in base 128, and what follows it (protobuf encoding, "Base 128 Varints").
 fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut value = 0;

@@ -18,8 +18,14 @@ pub(super) enum Stage {
     Placing,
     /// None was found; it is tried again then.
     Waiting(Timestamp),
-    /// A worker runs it. `left`: its agent has left the room.
-    Running { home: Home, left: Option<Timestamp> },
+    /// A worker runs it: one of that member, if it is known which. From `over_at` on its agent, which is not in the room,
+    /// is not waited for any longer.
+    Running {
+        at: Option<Home>,
+        over_at: Option<Timestamp>,
+    },
+    /// It was there before the room came here, or its worker's member is gone. Until then somebody may say that he runs it.
+    Missing(Timestamp),
 }
 
 /// A job that is not over.
@@ -28,9 +34,35 @@ pub(super) struct LiveJob {
     pub(super) job: proto::Job,
     pub(super) stage: Stage,
     pub(super) restarts: u32,
+    /// Its agent is in the room, as far as this home knows.
+    pub(super) is_present: bool,
+    /// Its agent was in the room elsewhere, and has not followed it yet.
+    pub(super) has_to_follow: bool,
+    /// Whom it is for is not back yet after the room came here.
+    pub(super) awaits_participant: bool,
 }
 
 impl LiveJob {
+    pub(super) const fn new(job: proto::Job, stage: Stage, restarts: u32) -> Self {
+        Self {
+            job,
+            stage,
+            restarts,
+            is_present: false,
+            has_to_follow: false,
+            awaits_participant: false,
+        }
+    }
+
+    /// A worker runs it, or did so when it was last heard of.
+    pub(super) fn runs(&self) -> bool {
+        match self.stage {
+            Stage::Running { .. } => true,
+            Stage::Missing(_) => self.agent().is_some(),
+            Stage::Placing | Stage::Waiting(_) => false,
+        }
+    }
+
     pub(super) fn identity(&self) -> Option<&str> {
         self.job
             .participant
@@ -77,6 +109,24 @@ impl Dispatch {
         }
     }
 
+    /// From what was kept of it.
+    pub(super) fn of_asked(asked: proto::AgentDispatch, nameless: bool) -> Self {
+        Self {
+            id: asked.id.as_str().into(),
+            created_at: asked.state.map_or(0, |state| state.created_at),
+            wanted: proto::RoomAgentDispatch {
+                agent_name: asked.agent_name,
+                metadata: asked.metadata,
+                restart_policy: asked.restart_policy,
+                deployment: asked.deployment,
+                attributes: asked.attributes,
+            },
+            nameless,
+            jobs: BTreeMap::new(),
+            ended: VecDeque::new(),
+        }
+    }
+
     /// A job of it, not yet offered to anyone.
     pub(super) fn job(
         &self,
@@ -104,11 +154,25 @@ impl Dispatch {
         self.wanted.restart_policy == proto::JobRestartPolicy::JrpOnFailure as i32
     }
 
-    /// Such a job runs, waits or is over: it is done once.
-    pub(super) fn has(&self, kind: proto::JobType, identity: Option<&str>) -> bool {
+    /// Such a job, if it runs or waits: it is done once.
+    pub(super) fn job_for(
+        &mut self,
+        kind: proto::JobType,
+        identity: Option<&str>,
+    ) -> Option<&mut LiveJob> {
         self.jobs
-            .values()
-            .any(|job| job.job.r#type == kind as i32 && job.identity() == identity)
+            .values_mut()
+            .find(|job| job.job.r#type == kind as i32 && job.identity() == identity)
+    }
+
+    /// Texts that go out with each of its jobs.
+    pub(super) fn text_bytes(&self) -> usize {
+        text_bytes(&self.wanted)
+    }
+
+    /// Jobs that are over, the oldest first.
+    pub(super) const fn ended(&self) -> &VecDeque<proto::Job> {
+        &self.ended
     }
 
     /// Keeps a job that is over for those who ask.
@@ -120,24 +184,25 @@ impl Dispatch {
     }
 
     pub(super) fn is_listed(&self) -> bool {
-        let has_run = |job: &LiveJob| matches!(job.stage, Stage::Running { .. });
-        !self.nameless || !self.ended.is_empty() || self.jobs.values().any(has_run)
+        !self.nameless || !self.ended.is_empty() || self.jobs.values().any(LiveJob::runs)
     }
 
     /// As the server API shows it. Jobs that wait for a worker of a kind that may never come are not shown.
     pub(super) fn listed(&self, room: &str) -> proto::AgentDispatch {
-        let live = self
-            .jobs
-            .values()
-            .filter(|job| matches!(job.stage, Stage::Running { .. }))
-            .map(|job| &job.job);
+        let live = self.jobs.values().filter(|job| job.runs());
+        let jobs = self.ended.iter().chain(live.map(|job| &job.job));
+        self.described(room, jobs.cloned().collect())
+    }
+
+    /// With these jobs.
+    pub(super) fn described(&self, room: &str, jobs: Vec<proto::Job>) -> proto::AgentDispatch {
         proto::AgentDispatch {
             id: self.id.to_string(),
             agent_name: self.wanted.agent_name.clone(),
             room: room.to_owned(),
             metadata: self.wanted.metadata.clone(),
             state: Some(proto::AgentDispatchState {
-                jobs: self.ended.iter().chain(live).cloned().collect(),
+                jobs,
                 created_at: self.created_at,
                 deleted_at: 0,
             }),
@@ -146,4 +211,13 @@ impl Dispatch {
             attributes: self.wanted.attributes.clone(),
         }
     }
+}
+
+/// Metadata and attributes of a dispatch.
+pub(super) fn text_bytes(wanted: &proto::RoomAgentDispatch) -> usize {
+    let attributes = wanted.attributes.iter();
+    wanted.metadata.len()
+        + attributes
+            .map(|(key, value)| key.len() + value.len())
+            .sum::<usize>()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use livekit_protocol as proto;
+use plenum_types::Timestamp;
 
 use super::{
     DispatchOutput, LAST_REPORT, MAX_JOBS, MAX_RESTARTS, Moment, OFFER_AGAIN, RESTART_PAUSE,
@@ -18,8 +19,12 @@ use crate::agents::{
 #[derive(Debug)]
 pub(super) struct RoomAgents {
     /// As it was when it opened.
-    info: proto::Room,
-    dispatches: BTreeMap<DispatchId, Dispatch>,
+    pub(super) info: proto::Room,
+    pub(super) dispatches: BTreeMap<DispatchId, Dispatch>,
+    /// What is kept in the room's snapshot has changed.
+    pub(super) is_changed: bool,
+    /// When the other members are asked again what they run, if something is missing.
+    pub(super) ask_at: Timestamp,
 }
 
 type Outputs = Vec<DispatchOutput>;
@@ -29,6 +34,8 @@ impl RoomAgents {
         Self {
             info,
             dispatches: BTreeMap::new(),
+            is_changed: false,
+            ask_at: Timestamp::from_nanos(0),
         }
     }
 
@@ -41,11 +48,16 @@ impl RoomAgents {
         self.dispatches.values().filter(|d| !d.nameless).count()
     }
 
-    fn jobs(&self) -> impl Iterator<Item = &LiveJob> {
+    /// Texts of all dispatches.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.dispatches.values().map(Dispatch::text_bytes).sum()
+    }
+
+    pub(super) fn jobs(&self) -> impl Iterator<Item = &LiveJob> {
         self.dispatches.values().flat_map(|d| d.jobs.values())
     }
 
-    fn jobs_mut(&mut self) -> impl Iterator<Item = &mut LiveJob> {
+    pub(super) fn jobs_mut(&mut self) -> impl Iterator<Item = &mut LiveJob> {
         self.dispatches
             .values_mut()
             .flat_map(|d| d.jobs.values_mut())
@@ -58,8 +70,8 @@ impl RoomAgents {
             .find(|dispatch| dispatch.jobs.contains_key(job))
     }
 
-    pub(super) fn want_room_jobs(&mut self, rng: &mut Rng, outputs: &mut Outputs) {
-        self.want(proto::JobType::JtRoom, None, rng, outputs);
+    pub(super) fn job_mut(&mut self, id: &JobId) -> Option<&mut LiveJob> {
+        self.of(id)?.jobs.get_mut(id)
     }
 
     /// A job of every dispatch.
@@ -92,18 +104,19 @@ impl RoomAgents {
         let Some(dispatch) = self.dispatches.get_mut(dispatch) else {
             return;
         };
-        if dispatch.has(kind, participant.map(|info| info.identity.as_str())) {
+        let identity = participant.map(|info| info.identity.as_str());
+        if let Some(live) = dispatch.job_for(kind, identity) {
+            if std::mem::take(&mut live.awaits_participant) {
+                live.job.participant = participant.cloned();
+            }
             return;
         }
         let id = JobId::random(rng);
         let job = dispatch.job(&id, kind, &self.info, participant);
         outputs.push(DispatchOutput::Place(Box::new(job.clone())));
-        let live = LiveJob {
-            job,
-            stage: Stage::Placing,
-            restarts: 0,
-        };
-        dispatch.jobs.insert(id, live);
+        dispatch
+            .jobs
+            .insert(id, LiveJob::new(job, Stage::Placing, 0));
     }
 
     pub(super) fn placed(
@@ -126,7 +139,10 @@ impl RoomAgents {
         };
         match taken {
             Some((home, Taken::By(worker, identity))) => {
-                live.stage = Stage::Running { home, left: None };
+                live.stage = Stage::Running {
+                    at: Some(home),
+                    over_at: None,
+                };
                 live.job.state = Some(proto::JobState {
                     status: proto::JobStatus::JsRunning as i32,
                     started_at: at.wall_ns,
@@ -135,6 +151,7 @@ impl RoomAgents {
                     worker_id: worker.to_string(),
                     ..Default::default()
                 });
+                self.is_changed = true;
             }
             Some((_, Taken::NotNeeded(worker))) => {
                 let mut state = live.job.state.take().unwrap_or_default();
@@ -149,18 +166,26 @@ impl RoomAgents {
         }
     }
 
+    /// News of a job, from the member whose worker runs it.
     pub(super) fn updated(
         &mut self,
         at: Moment,
         id: &JobId,
+        from: Home,
         update: &JobUpdate,
         rng: &mut Rng,
         outputs: &mut Outputs,
     ) {
-        let Some(live) = self.of(id).and_then(|dispatch| dispatch.jobs.get_mut(id)) else {
+        let Some(live) = self.job_mut(id) else {
             return;
         };
-        let agent = live.agent().map(str::to_owned);
+        let is_adopted = matches!(update, JobUpdate::Adopted(_));
+        // Its worker has gone on elsewhere since that was sent.
+        let is_late =
+            matches!(live.stage, Stage::Running { at: Some(member), .. } if member != from);
+        if is_late && !is_adopted {
+            return;
+        }
         if let Some(state) = &mut live.job.state {
             state.updated_at = at.wall_ns;
         }
@@ -169,6 +194,8 @@ impl RoomAgents {
                 if let Some(state) = &mut live.job.state {
                     state.worker_id = worker.to_string();
                 }
+                live.found(at.now, from);
+                self.is_changed = true;
             }
             JobUpdate::Status(status, _) if !is_over(*status) => {}
             JobUpdate::Status(status, error) => {
@@ -183,19 +210,26 @@ impl RoomAgents {
                     self.restart(at, &dispatch, &over, rng, false);
                 }
             }
-            JobUpdate::Lost => {
-                if let Some(identity) = agent {
-                    outputs.push(DispatchOutput::RemoveAgent {
-                        room: self.info.name.as_str().into(),
-                        identity,
-                    });
-                }
-                let failed = proto::JobStatus::JsFailed;
-                if let Some((dispatch, over)) = self.end(at, id, failed, "its worker is gone") {
-                    self.restart(at, &dispatch, &over, rng, true);
-                    self.try_waiting(at, false, outputs);
-                }
-            }
+            JobUpdate::Lost => self.lost(at, id, rng, outputs),
+        }
+    }
+
+    /// Its worker is gone: so is its agent, and the job starts again elsewhere.
+    pub(super) fn lost(&mut self, at: Moment, id: &JobId, rng: &mut Rng, outputs: &mut Outputs) {
+        let agent = self
+            .job_mut(id)
+            .and_then(|live| live.agent())
+            .map(str::to_owned);
+        if let Some(identity) = agent {
+            outputs.push(DispatchOutput::RemoveAgent {
+                room: self.info.name.as_str().into(),
+                identity,
+            });
+        }
+        let failed = proto::JobStatus::JsFailed;
+        if let Some((dispatch, over)) = self.end(at, id, failed, "its worker is gone") {
+            self.restart(at, &dispatch, &over, rng, true);
+            self.try_waiting(at, false, outputs);
         }
     }
 
@@ -216,7 +250,9 @@ impl RoomAgents {
         state.ended_at = at.wall_ns;
         live.job.state = Some(state);
         dispatch.keep_ended(live.job.clone());
-        Some((dispatch.id.clone(), live))
+        let dispatch = dispatch.id.clone();
+        self.is_changed = true;
+        Some((dispatch, live))
     }
 
     /// The same job again, under another id, if its dispatch wants that.
@@ -231,7 +267,8 @@ impl RoomAgents {
         let Some(dispatch) = self.dispatches.get_mut(dispatch) else {
             return;
         };
-        if !dispatch.restarts_failed() || over.restarts >= MAX_RESTARTS {
+        // For somebody who comes back later it starts then.
+        if !dispatch.restarts_failed() || over.restarts >= MAX_RESTARTS || over.awaits_participant {
             return;
         }
         let pause = if at_once {
@@ -243,11 +280,7 @@ impl RoomAgents {
         let mut job = over.job.clone();
         job.id = id.to_string();
         job.state = Some(proto::JobState::default());
-        let live = LiveJob {
-            job,
-            stage: Stage::Waiting(at.now + pause),
-            restarts: over.restarts + 1,
-        };
+        let live = LiveJob::new(job, Stage::Waiting(at.now + pause), over.restarts + 1);
         dispatch.jobs.insert(id, live);
     }
 
@@ -264,50 +297,63 @@ impl RoomAgents {
     }
 
     /// Jobs whose agents have left long ago, without a word of their workers.
-    pub(super) fn end_reportless(&mut self, at: Moment, outputs: &mut Outputs) {
+    pub(super) fn end_reportless(&mut self, at: Moment, rng: &mut Rng, outputs: &mut Outputs) {
         let due: Vec<_> = self
-            .dispatches
-            .values()
-            .flat_map(|dispatch| &dispatch.jobs)
-            .filter_map(|(id, live)| match &live.stage {
+            .jobs()
+            .filter_map(|live| match live.stage {
                 Stage::Running {
-                    home,
-                    left: Some(left),
-                } if *left + LAST_REPORT <= at.now => Some((id.clone(), *home)),
+                    at: member,
+                    over_at: Some(over_at),
+                } if over_at <= at.now => Some((
+                    JobId::from(live.job.id.as_str()),
+                    member,
+                    live.has_to_follow,
+                )),
                 _ => None,
             })
             .collect();
-        for (id, home) in due {
-            outputs.push(DispatchOutput::Terminate(id.clone(), home));
+        for (id, member, has_to_follow) in due {
+            if let Some(member) = member {
+                outputs.push(DispatchOutput::Terminate(id.clone(), member));
+            }
             let failed = proto::JobStatus::JsFailed;
-            self.end(at, &id, failed, "the agent left the room");
+            if !has_to_follow {
+                self.end(at, &id, failed, "the agent left the room");
+            } else if let Some((dispatch, over)) =
+                self.end(at, &id, failed, "the agent did not follow its room")
+            {
+                self.restart(at, &dispatch, &over, rng, true);
+                self.try_waiting(at, false, outputs);
+            }
         }
     }
 
     /// An agent that starts over leaves and comes.
     pub(super) fn agent_came(&mut self, identity: &str) {
         for live in self.jobs_mut() {
-            if live.agent() == Some(identity)
-                && let Stage::Running { left, .. } = &mut live.stage
-            {
-                *left = None;
+            if live.agent() == Some(identity) {
+                (live.is_present, live.has_to_follow) = (true, false);
+                if let Stage::Running { over_at, .. } = &mut live.stage {
+                    *over_at = None;
+                }
             }
         }
     }
 
     pub(super) fn participant_left(&mut self, at: Moment, identity: &str) {
         for live in self.jobs_mut() {
-            if live.agent() == Some(identity)
-                && let Stage::Running { left, .. } = &mut live.stage
-            {
-                *left = Some(at.now);
+            if live.agent() == Some(identity) {
+                live.is_present = false;
+                if let Stage::Running { over_at, .. } = &mut live.stage {
+                    *over_at = Some(at.now + LAST_REPORT);
+                }
             }
         }
         // An agent for somebody who is gone is of no use; one that is there already decides itself.
         for dispatch in self.dispatches.values_mut() {
-            dispatch.jobs.retain(|_, live| {
-                live.identity() != Some(identity) || matches!(live.stage, Stage::Running { .. })
-            });
+            dispatch
+                .jobs
+                .retain(|_, live| live.identity() != Some(identity) || live.runs());
         }
     }
 
@@ -318,7 +364,7 @@ impl RoomAgents {
         outputs: &mut Outputs,
     ) -> Option<proto::AgentDispatch> {
         let dispatch = self.dispatches.remove(id)?;
-        terminate(&dispatch, outputs);
+        self.terminate(&dispatch, outputs);
         let mut listed = dispatch.listed(&self.info.name);
         if let Some(state) = &mut listed.state {
             state.deleted_at = at.wall_ns;
@@ -337,15 +383,28 @@ impl RoomAgents {
 
     pub(super) fn terminate_all(&self, outputs: &mut Outputs) {
         for dispatch in self.dispatches.values() {
-            terminate(dispatch, outputs);
+            self.terminate(dispatch, outputs);
         }
     }
-}
 
-fn terminate(dispatch: &Dispatch, outputs: &mut Outputs) {
-    for (id, live) in &dispatch.jobs {
-        if let Stage::Running { home, .. } = live.stage {
-            outputs.push(DispatchOutput::Terminate(id.clone(), home));
+    fn terminate(&self, dispatch: &Dispatch, outputs: &mut Outputs) {
+        for (id, live) in &dispatch.jobs {
+            match (&live.stage, live.agent()) {
+                (
+                    Stage::Running {
+                        at: Some(member), ..
+                    },
+                    _,
+                ) => outputs.push(DispatchOutput::Terminate(id.clone(), *member)),
+                // Nobody is known who could tell it.
+                (Stage::Running { at: None, .. } | Stage::Missing(_), Some(agent)) => {
+                    outputs.push(DispatchOutput::RemoveAgent {
+                        identity: agent.to_owned(),
+                        room: self.info.name.as_str().into(),
+                    });
+                }
+                _ => {}
+            }
         }
     }
 }

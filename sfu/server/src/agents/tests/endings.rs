@@ -85,11 +85,7 @@ fn an_agent_that_comes_back_keeps_its_job() {
     let lobby = "lobby".into();
     let identity = format!("agent-{}", jobs[0].id);
     rooms.dispatches.participant_left(at(0), &lobby, &identity);
-    let agent = proto::ParticipantInfo {
-        kind: proto::participant_info::Kind::Agent as i32,
-        ..person(&identity)
-    };
-    rooms.dispatches.participant_came(&lobby, &agent);
+    rooms.comes(&agent(&identity));
     assert!(rooms.after(60_000).is_empty());
     let state = rooms.listed().remove(0).state.unwrap();
     let status = state.jobs[0].state.as_ref().unwrap().status();

@@ -3,6 +3,7 @@
 mod endings;
 mod home;
 mod pool;
+mod travel;
 mod wishes;
 
 use std::time::Duration;

@@ -7,31 +7,31 @@ use super::{at, room};
 use crate::agents::pool::{Home, JobUpdate, Pool, PoolInput, PoolOutput, Taken};
 
 /// One member with its pool.
-struct Workers {
-    pool: Pool,
+pub(super) struct Workers {
+    pub(super) pool: Pool,
     millis: u64,
 }
 
 impl Workers {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             pool: Pool::new(Rng::with_seed(7)),
             millis: 0,
         }
     }
 
-    fn give(&mut self, input: PoolInput) -> Vec<PoolOutput> {
+    pub(super) fn give(&mut self, input: PoolInput) -> Vec<PoolOutput> {
         let at = at(self.millis);
         self.pool.handle(at.now, at.wall_ns, input);
         self.pool.drain().collect()
     }
 
-    fn after(&mut self, millis: u64) -> Vec<PoolOutput> {
+    pub(super) fn after(&mut self, millis: u64) -> Vec<PoolOutput> {
         self.millis += millis;
         self.give(PoolInput::Timer)
     }
 
-    fn register(&mut self, id: &str, name: &str) -> Vec<PoolOutput> {
+    pub(super) fn register(&mut self, id: &str, name: &str) -> Vec<PoolOutput> {
         let request = proto::RegisterWorkerRequest {
             agent_name: name.to_owned(),
             ..Default::default()
@@ -39,11 +39,11 @@ impl Workers {
         self.give(PoolInput::Register(id.into(), request))
     }
 
-    fn says(&mut self, id: &str, message: worker_message::Message) -> Vec<PoolOutput> {
+    pub(super) fn says(&mut self, id: &str, message: worker_message::Message) -> Vec<PoolOutput> {
         self.give(PoolInput::Message(id.into(), message))
     }
 
-    fn answer(&mut self, id: &str, job: &str, available: bool) -> Vec<PoolOutput> {
+    pub(super) fn answer(&mut self, id: &str, job: &str, available: bool) -> Vec<PoolOutput> {
         let answer = proto::AvailabilityResponse {
             job_id: job.to_owned(),
             available,
@@ -52,7 +52,12 @@ impl Workers {
         self.says(id, worker_message::Message::Availability(answer))
     }
 
-    fn load(&mut self, id: &str, load: f32, status: proto::WorkerStatus) -> Vec<PoolOutput> {
+    pub(super) fn load(
+        &mut self,
+        id: &str,
+        load: f32,
+        status: proto::WorkerStatus,
+    ) -> Vec<PoolOutput> {
         let update = proto::UpdateWorkerStatus {
             status: Some(status as i32),
             load,
@@ -62,7 +67,7 @@ impl Workers {
     }
 }
 
-fn job(id: &str, name: &str) -> PoolInput {
+pub(super) fn job(id: &str, name: &str) -> PoolInput {
     let job = proto::Job {
         id: id.to_owned(),
         agent_name: name.to_owned(),
@@ -72,21 +77,21 @@ fn job(id: &str, name: &str) -> PoolInput {
     PoolInput::Offer(Box::new(job), Home::Here)
 }
 
-fn offered_to(outputs: &[PoolOutput]) -> Option<&str> {
+pub(super) fn offered_to(outputs: &[PoolOutput]) -> Option<&str> {
     outputs.iter().find_map(|output| match output {
         PoolOutput::Send(worker, ToWorker::Availability(_)) => Some(worker.as_str()),
         _ => None,
     })
 }
 
-fn result(outputs: &[PoolOutput]) -> Option<&Option<Taken>> {
+pub(super) fn result(outputs: &[PoolOutput]) -> Option<&Option<Taken>> {
     outputs.iter().find_map(|output| match output {
         PoolOutput::Offered(_, taken) => Some(taken),
         _ => None,
     })
 }
 
-fn update(outputs: &[PoolOutput]) -> Option<&JobUpdate> {
+pub(super) fn update(outputs: &[PoolOutput]) -> Option<&JobUpdate> {
     outputs.iter().find_map(|output| match output {
         PoolOutput::Update { update, .. } => Some(update),
         _ => None,
@@ -190,7 +195,7 @@ fn a_job_ends_by_termination_and_by_the_workers_word() {
         workers.give(job(id, ""));
         workers.answer("a", id, true);
     }
-    let ended = workers.give(PoolInput::Terminate("j1".into()));
+    let ended = workers.give(PoolInput::Terminate("j1".into(), Home::Here));
     assert!(matches!(
         ended.as_slice(),
         [PoolOutput::Send(_, ToWorker::Termination(termination))] if termination.job_id == "j1"
@@ -238,16 +243,59 @@ fn registrations_and_answers_without_measure_are_refused() {
     assert!(matches!(again.as_slice(), [PoolOutput::Close(..)]));
 }
 
-/// covers: worker.ping, job.pong
+/// covers: worker.simulate_job
 #[test]
-fn pings_are_answered_with_their_time() {
+fn a_simulated_job_is_for_the_worker_that_asked_and_nobody_else() {
+    let mut workers = Workers::new();
+    workers.register("a", "x");
+    workers.register("b", "x");
+    let asks = || {
+        worker_message::Message::SimulateJob(proto::SimulateJobRequest {
+            room: Some(room("lobby")),
+            ..Default::default()
+        })
+    };
+    let offer = workers.says("a", asks());
+    assert_eq!(offered_to(&offer), Some("a"));
+    let job = |outputs: &[PoolOutput]| match outputs {
+        [PoolOutput::Send(_, ToWorker::Availability(request))] => request.job.clone().unwrap(),
+        outputs => panic!("{outputs:?}"),
+    };
+    let first = job(&offer);
+    assert_eq!((first.agent_name.as_str(), first.r#type), ("x", 0));
+    assert_eq!(offered_to(&workers.answer("a", &first.id, false)), None);
+    let second = job(&workers.says("a", asks()));
+    let taken = workers.answer("a", &second.id, true);
+    assert!(
+        taken
+            .iter()
+            .any(|output| matches!(output, PoolOutput::Assign { .. }))
+    );
+    // No home hears of it, whatever becomes of it.
+    let over = proto::UpdateJobStatus {
+        job_id: second.id,
+        status: proto::JobStatus::JsSuccess as i32,
+        ..Default::default()
+    };
+    assert!(
+        workers
+            .says("a", worker_message::Message::UpdateJob(over))
+            .is_empty()
+    );
+    assert_eq!(workers.pool.running(), 0);
+}
+
+/// covers: job.go_away
+#[test]
+fn workers_of_a_member_that_ends_are_told_to_go_and_get_nothing_more() {
     let mut workers = Workers::new();
     workers.register("a", "");
-    workers.millis = 5;
-    let ping = worker_message::Message::Ping(proto::WorkerPing { timestamp: 42 });
-    let outputs = workers.says("a", ping);
+    let told = workers.give(PoolInput::GoAway);
     assert!(matches!(
-        outputs.as_slice(),
-        [PoolOutput::Send(_, ToWorker::Pong(pong))] if (pong.last_timestamp, pong.timestamp) == (42, 5)
+        told.as_slice(),
+        [PoolOutput::Send(worker, ToWorker::GoAway(go_away))]
+            if worker.as_str() == "a" && !go_away.reason.is_empty()
     ));
+    assert!(workers.pool.capacity().is_empty());
+    assert_eq!(result(&workers.give(job("j", ""))), Some(&None));
 }

@@ -2,7 +2,7 @@
 
 use livekit_protocol as proto;
 
-use super::{at, home::*, room};
+use super::{at, home::*};
 use crate::agents::{
     check,
     dispatch::{DispatchError, DispatchOutput, MAX_DISPATCHES},
@@ -26,11 +26,7 @@ fn each_room_participant_and_publisher_gets_a_nameless_job_once() {
         kinds,
         [proto::JobType::JtParticipant, proto::JobType::JtPublisher]
     );
-    let agent = proto::ParticipantInfo {
-        kind: proto::participant_info::Kind::Agent as i32,
-        ..person("agent")
-    };
-    rooms.dispatches.participant_came(&lobby, &agent);
+    rooms.comes(&agent("agent"));
     assert!(rooms.jobs().is_empty(), "agents serve no agents");
 }
 
@@ -79,16 +75,6 @@ fn jobs_end_with_their_dispatch_and_with_their_room() {
         rooms.outputs().as_slice(),
         [DispatchOutput::Terminate(job, _)] if job.as_str() == jobs[1].id
     ));
-}
-
-#[test]
-fn a_room_that_moves_keeps_its_agents() {
-    let (mut rooms, jobs) = Rooms::with_room(&[named("a")]);
-    rooms.runs(&jobs[0], "w");
-    rooms.dispatches.room_ended(&"lobby".into(), false);
-    assert!(rooms.outputs().is_empty());
-    rooms.dispatches.room_restored(room("lobby"));
-    assert!(rooms.outputs().is_empty());
 }
 
 #[test]
@@ -155,6 +141,15 @@ fn dispatches_are_bounded_and_say_so() {
     };
     let error = check(std::slice::from_ref(&long)).unwrap_err();
     assert!(error.to_string().contains("65536"), "{error}");
+    let half = proto::RoomAgentDispatch {
+        metadata: "m".repeat(50 * 1024),
+        ..named("a")
+    };
+    let error = check(&[half.clone(), half.clone()]).unwrap_err();
+    assert!(error.to_string().contains("98304"), "{error}");
+    let (mut other, _) = Rooms::with_room(&[half.clone()]);
+    let error = other.dispatches.create(at(0), &lobby, &half).unwrap_err();
+    assert!(error.to_string().contains("98304"), "{error}");
     assert_eq!(
         rooms
             .dispatches

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use plenum_cluster::membership::DirectoryHealth;
+use plenum_room::RoomSnapshot;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
@@ -17,11 +18,16 @@ impl RoomTask {
     pub(super) async fn move_out(&mut self, mover: Mover) -> Result<(), MoveError> {
         self.saved().await;
         let snapshot = self
-            .room
             .snapshot()
             .and_then(|snapshot| serde_json::to_vec(&snapshot).ok())
             .ok_or(MoveError::Ending)?;
         mover.carry_out(snapshot.into()).await
+    }
+
+    /// With the agents, which the room itself knows nothing of.
+    fn snapshot(&self) -> Option<RoomSnapshot> {
+        let snapshot = self.room.snapshot()?;
+        Some(snapshot.with_agents(self.rooms.config.agents.kept(&self.name)))
     }
 
     /// Stores the snapshot before anything else happens.
@@ -65,7 +71,7 @@ impl RoomTask {
 
     fn start_save(&mut self) {
         self.save_at = None;
-        let Some(snapshot) = self.room.snapshot() else {
+        let Some(snapshot) = self.snapshot() else {
             return;
         };
         let bytes = match serde_json::to_vec(&snapshot) {
