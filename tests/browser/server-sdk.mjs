@@ -16,11 +16,23 @@ let server;
 let rooms;
 let dispatches;
 const sockets = [];
+// Names of the SDK's methods that are called here.
+const called = new Set();
+
+/** A client of the SDK that notes what is called of it. */
+const noting = (client) => new Proxy(client, {
+  get(target, name) {
+    const value = target[name];
+    if (typeof value !== 'function') return value;
+    called.add(name);
+    return value.bind(target);
+  },
+});
 
 before(async () => {
   server = await Server.start();
-  rooms = new RoomServiceClient(server.url, KEY, SECRET);
-  dispatches = new AgentDispatchClient(server.url, KEY, SECRET);
+  rooms = noting(new RoomServiceClient(server.url, KEY, SECRET));
+  dispatches = noting(new AgentDispatchClient(server.url, KEY, SECRET));
 });
 
 after(async () => {
@@ -32,14 +44,17 @@ const newRoom = () => `room-${randomBytes(6).toString('hex')}`;
 
 /** Somebody in the room, with a signal connection and no media. */
 async function enter(room, identity, rest = {}) {
-  const jwt = await token(room, identity, {}, rest);
+  return join(await token(room, identity, {}, rest), `${identity} to be in ${room}`);
+}
+
+async function join(jwt, what) {
   const socket = new WebSocket(`${server.url}/rtc?access_token=${jwt}&protocol=16&sdk=js&version=2.0.0&auto_subscribe=1`);
   sockets.push(socket);
   const heard = [];
   socket.on('message', (message) => heard.push(message));
   socket.on('error', () => {});
-  await until(() => heard.length > 0, `${identity} to be in ${room}`);
-  return socket;
+  await until(() => heard.length > 0, what);
+  return Object.assign(socket, { heard });
 }
 
 /** What the SDK makes of a refusal. */
@@ -87,6 +102,8 @@ test('participants are listed, changed and removed', async () => {
   });
   assert.deepEqual([changed.metadata, changed.name, changed.attributes], ['second', 'Ada', { one: '1', two: '2' }]);
   assert.equal(changed.permission.canPublish, false);
+  // As older back ends call it.
+  assert.equal((await rooms.updateParticipant(room, 'ada', 'third')).metadata, 'third');
   await rooms.removeParticipant(room, 'ada');
   await until(() => socket.readyState === WebSocket.CLOSED, 'her socket to be closed');
   await assert.rejects(rooms.getParticipant(room, 'ada'), refused(404, 'not_found'));
@@ -100,6 +117,7 @@ test('data is sent, and what is not there can be neither muted nor subscribed to
   await enter(room, 'ada');
   await rooms.sendData(room, new Uint8Array([1, 2, 3]), DataPacket_Kind.RELIABLE, { destinationIdentities: ['ada'], topic: 't' });
   await rooms.sendData(room, new Uint8Array([1]), DataPacket_Kind.LOSSY, {});
+  await rooms.sendData(room, new Uint8Array([1]), DataPacket_Kind.LOSSY, []);
   await rooms.updateSubscriptions(room, 'ada', [], true);
   await assert.rejects(rooms.updateSubscriptions(room, 'bob', [], true), refused(404, 'not_found'));
   await assert.rejects(rooms.mutePublishedTrack(room, 'ada', 'TR_x', true), refused(404, 'not_found'));
@@ -122,6 +140,26 @@ test('agents are dispatched, listed and called off', async () => {
   await assert.rejects(dispatches.listDispatch('nowhere'), refused(404, 'not_found'));
 });
 
+// covers: RoomService.MoveParticipant, RoomService.ForwardParticipant, grant.destinationRoom
+test('a participant is moved to another room, and forwarding is not offered', async () => {
+  const [room, other] = [newRoom(), newRoom()];
+  await rooms.createRoom({ name: other });
+  const ada = await enter(room, 'ada');
+  await assert.rejects(rooms.moveParticipant(room, 'nobody', other), refused(404, 'not_found'));
+  await assert.rejects(rooms.moveParticipant(room, 'ada', room), refused(400, 'invalid_argument'));
+  await assert.rejects(rooms.moveParticipant('nowhere', 'ada', other), refused(404, 'not_found'));
+  await rooms.moveParticipant(room, 'ada', other);
+  await until(() => ada.readyState === WebSocket.CLOSED, 'her socket to be closed');
+  await assert.rejects(rooms.getParticipant(room, 'ada'), refused(404, 'not_found'));
+  // She was given a token for the other room, and starts over there.
+  const tokens = ada.heard.flatMap((message) => message.toString('latin1').match(/eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+/g) ?? []);
+  const claims = tokens.map((one) => JSON.parse(Buffer.from(one.split('.')[1], 'base64url')));
+  assert.deepEqual([claims.at(-1).sub, claims.at(-1).video.room], ['ada', other]);
+  await join(tokens.at(-1), 'ada to be in the other room');
+  assert.deepEqual((await rooms.listParticipants(other)).map((one) => one.identity), ['ada']);
+  await assert.rejects(rooms.forwardParticipant(other, 'ada', room), refused(501, 'unimplemented'));
+});
+
 // covers: twirp.permissions, grant.roomAdmin
 test("a method is refused without its grant and with another room's", async () => {
   const [mine, other] = [newRoom(), newRoom()];
@@ -132,6 +170,8 @@ test("a method is refused without its grant and with another room's", async () =
       GetParticipant: { room: other, identity: 'ada' }, RemoveParticipant: { room: other, identity: 'ada' },
       MutePublishedTrack: { room: other, identity: 'ada', track_sid: 'TR_x' }, UpdateParticipant: { room: other, identity: 'ada' },
       UpdateSubscriptions: { room: other, identity: 'ada' }, SendData: { room: other }, UpdateRoomMetadata: { room: other },
+      PerformRpc: { room: other, destination_identity: 'ada', method: 'm' },
+      MoveParticipant: { room: other, identity: 'ada', destination_room: mine }, ForwardParticipant: { room: other, identity: 'ada', destination_room: mine },
     },
     AgentDispatchService: {
       CreateDispatch: { room: other, agent_name: 'a' }, DeleteDispatch: { room: other, dispatch_id: 'AD_x' }, ListDispatch: { room: other },
@@ -203,4 +243,31 @@ test('what is no method, what is too long and what is not configured is refused 
   assert.deepEqual(preset.slice(0, 2), [400, 'invalid_argument']);
   assert.match(preset[2], /studio/);
   await assert.rejects(dispatches.createDispatch(newRoom(), 'a'.repeat(257)), refused(400, 'invalid_argument'));
+});
+
+test('a body that swells when it is decoded is refused before that', async () => {
+  const access = new AccessToken(KEY, SECRET, { identity: 'back end' });
+  access.addGrant({ roomCreate: true });
+  const authorization = `Bearer ${await access.toJwt()}`;
+  for (const [type, body] of [
+    ['application/json', `{"name":"a","agents":[${'{},'.repeat(600_000)}{}]}`],
+    // agents, empty ones
+    ['application/protobuf', Buffer.alloc(2 * 1024 * 1024, Buffer.from([14 * 8 + 2, 0]))],
+  ]) {
+    const answer = await fetch(`http://127.0.0.1:${server.port}/twirp/livekit.RoomService/CreateRoom`, {
+      method: 'POST', headers: { 'content-type': type, authorization }, body,
+    });
+    const { code, msg } = await answer.json();
+    assert.deepEqual([answer.status, code], [429, 'resource_exhausted']);
+    assert.match(msg, /2000 parts.*CreateRoom/);
+  }
+});
+
+// The last one: it looks back at the others.
+test('each method that the SDK has is called above', () => {
+  for (const client of [RoomServiceClient, AgentDispatchClient]) {
+    const methods = Object.getOwnPropertyNames(client.prototype).filter((name) => name !== 'constructor');
+    assert.ok(methods.length > 3);
+    assert.deepEqual(methods.filter((name) => !called.has(name)), [], client.name);
+  }
 });

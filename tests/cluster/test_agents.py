@@ -6,7 +6,7 @@ import time
 
 import pytest
 from livekit import api
-from livekit.protocol import agent
+from livekit.protocol import agent, agent_dispatch
 
 from rig.people import Person, leave_all, until
 from rig.pool import Pool
@@ -63,7 +63,7 @@ async def test_a_dispatch_waits_for_a_worker_of_another_member(pool: Pool, room)
     await client.aclose()
 
 
-async def dispatched(member: Server, room: str) -> list[agent.AgentDispatch]:
+async def dispatched(member: Server, room: str) -> list[agent_dispatch.AgentDispatch]:
     """What a member lists, once the room is somewhere."""
     end = time.monotonic() + PATIENCE
     async with api.LiveKitAPI(member.http, KEY, SECRET) as client:
@@ -93,7 +93,7 @@ async def no_job(worker: RawWorker, seconds: float) -> None:
         await worker.hears("availability", seconds)
 
 
-async def dispatch(member: Server, room: str, name: str) -> agent.AgentDispatch:
+async def dispatch(member: Server, room: str, name: str) -> agent_dispatch.AgentDispatch:
     client = api.LiveKitAPI(member.http, KEY, SECRET)
     made = await client.agent_dispatch.create_dispatch(api.CreateAgentDispatchRequest(agent_name=name, room=room, metadata="kept"))
     await client.aclose()

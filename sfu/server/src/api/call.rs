@@ -8,7 +8,7 @@ use plenum_types::RoomName;
 use prost::Message;
 use serde::de::DeserializeOwned;
 
-use super::{Answer, Code, Encoding, Method, TwirpError, dispatch};
+use super::{Answer, Code, Encoding, Method, TwirpError, bounds, dispatch};
 use crate::{
     agents,
     auth::Claims,
@@ -59,7 +59,7 @@ impl Call {
     /// Reads a body.
     ///
     /// # Errors
-    /// It is not what the method takes.
+    /// It is not what the method takes, or has too many parts.
     pub fn read(method: Method, encoding: Encoding, body: &[u8]) -> Result<Self, TwirpError> {
         fn decode<M: Message + Default + DeserializeOwned>(
             encoding: Encoding,
@@ -74,6 +74,7 @@ impl Call {
                     .map_err(|error| malformed(format!("the body: {error}"))),
             }
         }
+        bounds::check(method, encoding, body)?;
         Ok(match method {
             Method::CreateRoom => Self::CreateRoom(Box::new(decode(encoding, body)?)),
             Method::ListRooms => Self::ListRooms(decode(encoding, body)?),

@@ -4,6 +4,7 @@
 //! the last step needs the room, so a call whose room lives on another member can be carried there after the second.
 
 mod answer;
+mod bounds;
 mod call;
 mod dispatch;
 mod error;
