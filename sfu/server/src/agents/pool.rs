@@ -247,7 +247,7 @@ impl Pool {
             Message::Availability(answer) => self.answered(now, wall_ns, &worker, answer),
             Message::UpdateWorker(update) => self.update_worker(&worker, update),
             Message::UpdateJob(update) => self.update_job(&worker, update),
-            Message::MigrateJob(request) => self.claim(now, worker, &request.job_ids),
+            Message::MigrateJob(request) => self.claim(now, &worker, &request.job_ids),
             Message::SimulateJob(request) => self.simulate(now, wall_ns, worker, request),
             Message::Register(_) => self
                 .outputs

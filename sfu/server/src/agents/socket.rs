@@ -10,7 +10,7 @@ use plenum_engine::Clock;
 use prost::Message as _;
 use tokio::{
     sync::mpsc,
-    time::{MissedTickBehavior, error::Elapsed, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
@@ -334,9 +334,9 @@ async fn write(
             },
             Some(answer) = answers.recv() => match answer {
                 Answer::Message(message) => write_message(&mut session, json, &message).await,
-                Answer::Pong(data) => written(timeout(WRITE_STALL, session.pong(&data)).await),
+                Answer::Pong(data) => written(session.pong(&data)).await,
             },
-            _ = pings.tick() => written(timeout(WRITE_STALL, session.ping(b"")).await),
+            _ = pings.tick() => written(session.ping(b"")).await,
         };
         if let Err(end) = written {
             return end;
@@ -350,17 +350,19 @@ async fn write_message(
     message: &proto::ServerMessage,
 ) -> Result<(), WorkerEnd> {
     if !json {
-        return written(timeout(WRITE_STALL, session.binary(message.encode_to_vec())).await);
+        return written(session.binary(message.encode_to_vec())).await;
     }
     // What has no name in JSON is left out.
     match serde_json::to_string(message) {
-        Ok(text) => written(timeout(WRITE_STALL, session.text(text)).await),
+        Ok(text) => written(session.text(text)).await,
         Err(_) => Ok(()),
     }
 }
 
-fn written(result: Result<Result<(), actix_ws::Closed>, Elapsed>) -> Result<(), WorkerEnd> {
-    match result {
+async fn written(
+    sending: impl Future<Output = Result<(), actix_ws::Closed>>,
+) -> Result<(), WorkerEnd> {
+    match timeout(WRITE_STALL, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(WorkerEnd::Worker),
         Err(_) => Err(WorkerEnd::Slow),

@@ -118,7 +118,7 @@ impl RoomAgents {
             match Dispatch::restored(kept, &self.info, stage) {
                 Some(dispatch) => self.add(dispatch),
                 None => {
-                    tracing::warn!(room = %self.info.name, "a dispatch of the room's snapshot can't be read")
+                    tracing::warn!(room = %self.info.name, "a dispatch of the room's snapshot can't be read");
                 }
             }
         }

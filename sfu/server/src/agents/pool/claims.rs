@@ -41,12 +41,12 @@ impl Claims {
 
 impl Pool {
     /// A worker says that it still runs these.
-    pub(super) fn claim(&mut self, now: Timestamp, worker: WorkerId, ids: &[String]) {
+    pub(super) fn claim(&mut self, now: Timestamp, worker: &WorkerId, ids: &[String]) {
         let until = now + PURSUED;
         for id in ids {
             let id = JobId::from(id.as_str());
             let is_own =
-                |entry: &PoolJob| matches!(&entry.stage, Stage::Running(by) if *by == worker);
+                |entry: &PoolJob| matches!(&entry.stage, Stage::Running(by) if by == worker);
             if self.claims.by_job.len() < MAX_CLAIMS && !self.jobs.get(&id).is_some_and(is_own) {
                 self.claims.by_job.insert(id, (worker.clone(), until));
             }

@@ -147,7 +147,7 @@ fn dispatches_are_bounded_and_say_so() {
     };
     let error = check(&[half.clone(), half.clone()]).unwrap_err();
     assert!(error.to_string().contains("98304"), "{error}");
-    let (mut other, _) = Rooms::with_room(&[half.clone()]);
+    let (mut other, _) = Rooms::with_room(std::slice::from_ref(&half));
     let error = other.dispatches.create(at(0), &lobby, &half).unwrap_err();
     assert!(error.to_string().contains("98304"), "{error}");
     assert_eq!(
