@@ -2,19 +2,18 @@
 
 use plenum_types::Timestamp;
 
-/// What a [`Bucket`] gives.
+/// Nanoseconds.
+const SECOND: u64 = 1_000_000_000;
+
+/// What a [`Bucket`] gives a second, and at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limit {
-    /// A second.
-    pub(crate) rate: u64,
-    /// At once.
-    pub(crate) burst: u64,
-}
+pub(crate) struct Limit(u64);
 
 impl Limit {
-    /// A second's worth at once.
+    /// At most 2^34, so that a second of it in nanoseconds fits into 64 bits.
     pub(crate) const fn a_second(rate: u64) -> Self {
-        Self { rate, burst: rate }
+        assert!(rate <= 1 << 34);
+        Self(rate)
     }
 }
 
@@ -29,18 +28,17 @@ impl Bucket {
     /// One that is full.
     pub(crate) const fn full(limit: Limit, now: Timestamp) -> Self {
         Self {
-            left: limit.burst,
+            left: limit.0,
             at: now,
         }
     }
 
     /// Takes `cost`; `false`, and takes nothing, if so much is not there.
     pub(crate) fn take(&mut self, cost: u64, limit: Limit, now: Timestamp) -> bool {
-        let elapsed = now.saturating_since(self.at).as_micros();
-        let earned = elapsed.saturating_mul(limit.rate.into()) / 1_000_000;
+        let elapsed = now.as_nanos().saturating_sub(self.at.as_nanos());
+        let earned = elapsed.min(SECOND) * limit.0 / SECOND;
         if earned > 0 {
-            let earned = u64::try_from(earned).unwrap_or(limit.burst);
-            self.left = self.left.saturating_add(earned).min(limit.burst);
+            self.left = (self.left + earned).min(limit.0);
             self.at = now;
         }
         match self.left.checked_sub(cost) {
