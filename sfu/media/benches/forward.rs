@@ -10,7 +10,7 @@
     reason = "a measurement's own data is never outside data"
 )]
 
-#[path = "../tests/common/mod.rs"]
+#[path = "../tests/shard/common/mod.rs"]
 mod common;
 mod counting;
 

@@ -1,8 +1,6 @@
 //! What a client whose keys are good can do to others: nothing.
 
-mod common;
-
-use common::{Call, Camera, DEPENDENCY_ID, VP8};
+use crate::common::{Call, Camera, DEPENDENCY_ID, VP8};
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, PayloadType, Ssrc};
 

@@ -1,8 +1,6 @@
 //! Numbers stay contiguous whatever layers do.
 
-mod common;
-
-use common::{Call, Camera, Packet};
+use crate::common::{Call, Camera, Packet};
 use plenum_types::{Codec, LayerTarget, ShardCommand, ShardEvent, Ssrc};
 use proptest::prelude::*;
 
@@ -315,8 +313,8 @@ fn another_source_in_place_of_a_layer_leaves_no_hole() {
     for source in 0..3 {
         let mut camera = Camera::new(alice, 1, 2_000 + source);
         camera.extensions = vec![
-            (common::MID_ID, mid.clone().into_bytes()),
-            (common::RID_ID, b"q".to_vec()),
+            (crate::common::MID_ID, mid.clone().into_bytes()),
+            (crate::common::RID_ID, b"q".to_vec()),
         ];
         for frame in 0..10 {
             let asked = !call.take_plis(alice).is_empty();

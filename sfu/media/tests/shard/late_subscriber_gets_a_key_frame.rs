@@ -1,8 +1,6 @@
 //! A subscriber sees nothing before a key frame, and the publisher is asked for one.
 
-mod common;
-
-use common::{Call, Camera, OUT_VP8};
+use crate::common::{Call, Camera, OUT_VP8};
 use plenum_types::{Codec, LayerTarget, ShardEvent, Ssrc};
 
 /// covers: sdk.late_join

@@ -6,9 +6,7 @@
     reason = "a panic is a failed test"
 )]
 
-mod common;
-
-use common::{Call, Camera};
+use crate::common::{Call, Camera};
 use plenum_types::{
     Codec, DecisionKind, DropReason, KeyFrameReason, LayerTarget, ParticipantId, Queue,
     ShardCommand, ShardEvent, ShardView, Subject,
@@ -207,7 +205,7 @@ fn forward_delays_are_counted_from_arrival() {
     call.subscribe(bob, track, Codec::Opus, LayerTarget::HIGHEST);
     let header = |sequence: u16| plenum_rtp::RtpHeader {
         marker: false,
-        payload_type: common::OPUS,
+        payload_type: crate::common::OPUS,
         sequence,
         timestamp: u32::from(sequence) * 960,
         ssrc: plenum_types::Ssrc(50),

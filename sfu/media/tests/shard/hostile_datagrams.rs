@@ -1,10 +1,8 @@
 //! What strangers and broken clients send is counted and dropped.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Call, Camera, VP8};
+use crate::common::{Call, Camera, VP8};
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, Ssrc};
 

@@ -1,8 +1,6 @@
 //! A participant goes to another room of the Shard with its Transport and its tracks.
 
-mod common;
-
-use common::{Call, Camera, MID_ID, RID_ID};
+use crate::common::{Call, Camera, MID_ID, RID_ID};
 use plenum_types::{
     Codec, FailureCause, LayerTarget, RoomHandle, ShardCommand, ShardEvent, TransportId,
     TransportState,
@@ -30,7 +28,7 @@ fn media_goes_on_in_the_other_room_and_stops_in_the_old_one() {
     let carol = call.join();
     let transport = call.clients[alice].transport;
     call.command(ShardCommand::AdoptTransport {
-        from: common::ROOM,
+        from: crate::common::ROOM,
         transport,
     });
     let (_, in_new_room) = call.subscribe(carol, track, Codec::Vp8, LayerTarget::HIGHEST);
@@ -41,7 +39,7 @@ fn media_goes_on_in_the_other_room_and_stops_in_the_old_one() {
     assert!(call.take(bob, in_old_room).is_empty());
 
     // The end of the old room is none of its concern any more.
-    call.room = common::ROOM;
+    call.room = crate::common::ROOM;
     call.command(ShardCommand::CloseRoom);
     call.room = OTHER;
     camera.shoot(&mut call, 1, false, 2);
@@ -60,7 +58,7 @@ fn a_room_hears_that_whom_it_takes_in_is_gone() {
     call.events.clear();
     let transport = TransportId(4_711);
     call.command(ShardCommand::AdoptTransport {
-        from: common::ROOM,
+        from: crate::common::ROOM,
         transport,
     });
     call.settle();

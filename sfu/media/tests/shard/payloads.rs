@@ -6,9 +6,7 @@
     reason = "a panic in a test is a failed test"
 )]
 
-mod common;
-
-use common::{Call, DEPENDENCY_ID, OUT_OPUS, OUT_RED, Packet};
+use crate::common::{Call, DEPENDENCY_ID, OUT_OPUS, OUT_RED, Packet};
 use plenum_rtp::{RtpHeader, Vp9Descriptor};
 use plenum_types::{Codec, LayerTarget, PayloadType, ShardCommand, Sink, Ssrc};
 

@@ -1,9 +1,7 @@
 //! What a client gets when not all of it may be sent.
 #![allow(clippy::indexing_slicing, reason = "a panic is a failed test")]
 
-mod common;
-
-use common::{Call, Camera, OPUS};
+use crate::common::{Call, Camera, OPUS};
 use plenum_rtp::RtpHeader;
 use plenum_types::{Budget, Codec, LayerTarget, ShardCommand, ShardEvent, Ssrc, SubscriptionId};
 

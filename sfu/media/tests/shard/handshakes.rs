@@ -5,8 +5,6 @@
     reason = "a panic is a failed test, in its helpers too"
 )]
 
-mod common;
-
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use livekit_protocol::{DataPacket, UserPacket, data_packet::Value};
@@ -111,7 +109,7 @@ impl World {
         let config = ShardConfig {
             shard: ShardId(0),
             certificate: certificate.clone(),
-            epoch: common::epoch(),
+            epoch: crate::common::epoch(),
             wall,
             budgets: Budgets::default(),
         };
@@ -129,7 +127,7 @@ impl World {
         self.shard.handle_command(
             self.now,
             RoomToShard {
-                room: common::ROOM,
+                room: crate::common::ROOM,
                 command,
             },
         );
@@ -175,7 +173,7 @@ impl World {
         let mut transport = Transport::new(TransportConfig {
             local: client.clone(),
             certificate,
-            epoch: common::epoch(),
+            epoch: crate::common::epoch(),
         });
         transport.connect(
             &RemoteParams {

@@ -1,8 +1,6 @@
 //! What publishers and subscribers hear about their streams.
 
-mod common;
-
-use common::{Call, Camera, Feedback, OPUS, TWCC_ID};
+use crate::common::{Call, Camera, Feedback, OPUS, TWCC_ID};
 use plenum_rtp::{RtpHeader, rtcp::SenderInfo};
 use plenum_types::{Codec, LayerTarget, NtpTime, ShardEvent, Ssrc};
 

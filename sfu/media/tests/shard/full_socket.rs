@@ -1,8 +1,6 @@
 //! A full socket delays media by a few milliseconds and never costs memory.
 
-mod common;
-
-use common::{Call, Camera};
+use crate::common::{Call, Camera};
 use plenum_types::{Codec, LayerTarget, Ssrc};
 
 #[test]

@@ -1,8 +1,6 @@
 //! Which packets belong to which track and layer.
 
-mod common;
-
-use common::{Call, Camera, MID_ID, REPAIRED_RID_ID, RID_ID, VP8_RTX};
+use crate::common::{Call, Camera, MID_ID, REPAIRED_RID_ID, RID_ID, VP8_RTX};
 use plenum_media::Budgets;
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, ShardCommand, ShardEvent, Ssrc};
@@ -104,7 +102,7 @@ fn a_removed_track_reaches_nobody_and_a_new_subscription_never_repeats_numbers()
         ssrc,
         rtx_ssrc: None,
         codec: Codec::Vp8,
-        payload_type: common::OUT_VP8,
+        payload_type: crate::common::OUT_VP8,
         opus_payload_type: None,
         rtx_payload_type: None,
         nack: true,

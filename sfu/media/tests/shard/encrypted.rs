@@ -6,9 +6,7 @@
     reason = "a panic in a test is a failed test"
 )]
 
-mod common;
-
-use common::{Call, DEPENDENCY_ID, Packet};
+use crate::common::{Call, DEPENDENCY_ID, Packet};
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, PayloadType, Ssrc};
 

@@ -1,10 +1,8 @@
 //! Lost packets are asked for and answered, on both sides.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Call, Camera, Feedback, OUT_RTX, OUT_VP8, VP8_RTX};
+use crate::common::{Call, Camera, Feedback, OUT_RTX, OUT_VP8, VP8_RTX};
 use plenum_rtp::{RtpHeader, rtx};
 use plenum_types::{Codec, LayerTarget, PayloadType, SenderParams, ShardCommand, Ssrc};
 

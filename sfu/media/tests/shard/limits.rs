@@ -1,8 +1,6 @@
 //! What one client, or all together, may have of a Shard; more is refused and counted.
 
-mod common;
-
-use common::{Call, VP8};
+use crate::common::{Call, VP8};
 use plenum_media::Budgets;
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, ShardCommand, Ssrc};

@@ -1,8 +1,6 @@
 //! Rooms hear who speaks, from levels in packets.
 
-mod common;
-
-use common::{Call, LEVEL_ID, OPUS};
+use crate::common::{Call, LEVEL_ID, OPUS};
 use plenum_rtp::RtpHeader;
 use plenum_types::{Codec, LayerTarget, ShardEvent, SpeakerLevel, Ssrc};
 
