@@ -5,6 +5,13 @@ import { describe, test } from 'node:test';
 import { pause, still, until } from './expect.mjs';
 import { MODES, callStage, newRoom } from './stage.mjs';
 
+/** What decoders of high profile call it: as it is, constrained, with more colour. */
+const HIGH_PROFILES = ['64001f', '640c1f', 'f4001f'].map((profile) => `profile-level-id=${profile}`);
+/** What Chromium names before the profile that the page calls high: baseline and main. */
+const LOWER_PROFILES = ['42001f', '4d001f'].map((profile) => `profile-level-id=${profile}`);
+/** Of the picture that is sent in it. */
+const HIGH_PROFILE_LUMA = 214;
+
 const stage = callStage();
 
 /** Names for livekit-client, media types as stats and signaling write them, and whether rids carry layers. */
@@ -53,6 +60,30 @@ for (const { codec, mime, name, simulcast, publish: more } of VIDEO) {
         }));
     });
   }
+}
+
+for (const [mode] of MODES) {
+  describe(`H.264 in high profile, ${mode} peer connection mode`, () => {
+    // covers: codec.h264_high
+    test('is decoded by who can, and the others are told', async () => {
+      const room = newRoom();
+      const ada = await stage.person('ada', { high: true, lacks: LOWER_PROFILES });
+      const [bob] = await stage.people('bob');
+      const carol = await stage.person('carol', { lacks: HIGH_PROFILES });
+      const publish = { videoCodec: 'h264', backupCodec: false, simulcast: false };
+      await ada.join(stage.server, room, { mode, publish });
+      await bob.join(stage.server, room, { mode });
+      // Her page lacks codecs only where it offers.
+      await carol.join(stage.server, room);
+      await ada.show();
+      await bob.seesLuma(ada, HIGH_PROFILE_LUMA, { within: 20_000 });
+      const { codec, parameters } = await bob.sees(ada);
+      assert.equal(codec, 'video/H264');
+      assert.ok(HIGH_PROFILES.some((profile) => parameters.includes(profile)), parameters);
+      await carol.event('trackSubscriptionFailed');
+      assert.equal(await carol.inbound(ada, 'video'), null);
+    });
+  });
 }
 
 for (const [mode] of MODES) {

@@ -15,6 +15,8 @@ const MAX_SILENT_PACKETS = 30;
 /** Shares of frames that come twice: with redundancy all but the first, without it none; some are late on a busy machine. */
 const MOST = 0.8;
 const FEW = 0.4;
+/** How long nothing must be encoded to count as resting; a frame takes 67 ms. */
+const QUIET_MS = 1_000;
 /** `BackupCodecPolicy` of livekit-client. */
 const SIMULCAST = 1;
 /** Two encoders and four decoders on two cores. */
@@ -111,6 +113,35 @@ describe('a subscriber that lacks the first codec', () => {
     await ada.show();
     await Promise.all([carol.seesIn('video/VP8', ada, PATIENT), bob.seesIn('video/VP9', ada, PATIENT)]);
   });
+
+  for (const mode of ['single', 'dual']) {
+    // covers: codec.backup
+    test(`makes all go over to the second one, and the first rests (${mode})`, async () => {
+      const room = newRoom();
+      const [ada, bob, dave] = await stage.people('ada', 'bob', 'dave');
+      const carol = await stage.person('carol', { lacks: ['video/VP9'] });
+      await ada.join(stage.server, room, { mode, publish: { videoCodec: 'vp9' } });
+      await bob.join(stage.server, room, { mode });
+      await ada.show();
+      await bob.seesIn('video/VP9', ada);
+
+      await carol.join(stage.server, room);
+      await carol.seesIn('video/VP8', ada, PATIENT);
+      await until(async () => (await bob.inbound(ada, 'video')).codec === 'video/VP8', 'bob to get VP8', PATIENT);
+      await bob.seesIn('video/VP8', ada, PATIENT);
+      const encoded = async () => (await ada.outbound('video')).find(({ codec }) => codec === 'video/VP9').framesEncoded;
+      const rests = async () => {
+        const before = await encoded();
+        await pause(QUIET_MS);
+        return (await encoded()) === before;
+      };
+      await until(rests, 'ada to encode no VP9', PATIENT);
+
+      await dave.join(stage.server, room, { mode });
+      await dave.seesIn('video/VP8', ada, PATIENT);
+      await Promise.all([bob.sees(ada, PATIENT), carol.sees(ada, PATIENT)]);
+    });
+  }
 
   // covers: out.subscription_response
   test('is told when there is none', async () => {

@@ -19,14 +19,14 @@ export class Person {
   }
 
   /**
-   * Opens the test page, not joined yet. `lacks` are media types of codecs that it does without, as `video/VP9`; the key frames of a
-   * `gated` one can be withheld.
+   * Opens the test page, not joined yet. `lacks` are media types of codecs that it does without, as `video/VP9`, or parts of their
+   * parameters; the key frames of a `gated` one can be withheld; one that is `high` says that it publishes H.264 in high profile.
    */
-  static async open(browser, harness, identity, { lacks = [], gated = false } = {}) {
+  static async open(browser, harness, identity, { lacks = [], gated = false, high = false } = {}) {
     const context = await browser.newContext();
     const page = await context.newPage();
     const person = new Person(identity, page);
-    const wishes = new URLSearchParams({ ...(lacks.length > 0 && { lacks: lacks.join() }), ...(gated && { gated }) });
+    const wishes = new URLSearchParams({ ...(lacks.length > 0 && { lacks: lacks.join() }), ...(gated && { gated }), ...(high && { high }) });
     await page.goto(`${harness.url}?${wishes}`);
     await page.waitForFunction(() => window.client);
     return person;

@@ -1,6 +1,7 @@
 // One participant in a page: livekit-client as any application uses it, plus a record of what was seen and heard.
 
 import { ExternalE2EEKeyProvider, Room, RoomEvent, Track, VideoPreset, VideoQuality } from 'livekit-client';
+import { highProfile, sayHighProfile } from './high.js';
 import {
   flashAndBeep,
   lumaOf,
@@ -56,22 +57,26 @@ window.WebSocket = class extends WebSocket {
   }
 };
 
-/** Codecs that this page does without, as if its browser lacked them: `?lacks=video/VP9,audio/red`. */
 const wishes = new URLSearchParams(location.search);
+const high = wishes.has('high');
+if (high) sayHighProfile();
+/** Codecs that this page does without, as if its browser lacked them, by media type or parameter: `?lacks=video/VP9,audio/red`. */
 const lacks = wishes.get('lacks')?.split(',') ?? [];
+const isLacking = ({ mimeType, sdpFmtpLine }) => lacks.some((lack) => mimeType === lack || sdpFmtpLine?.includes(lack));
 /** With `?gated` every frame of a picture that leaves the page passes here, and key frames only until it is told otherwise. */
 const gate = wishes.has('gated') ? frameGate() : null;
-if (lacks.length > 0 || gate) {
+if (lacks.length > 0 || gate || high) {
   const add = RTCPeerConnection.prototype.addTransceiver;
   RTCPeerConnection.prototype.addTransceiver = function (trackOrKind, init) {
     const transceiver = add.call(this, trackOrKind, init);
     const { kind } = transceiver.receiver.track;
     if (lacks.length > 0) {
       const { codecs } = RTCRtpReceiver.getCapabilities(kind);
-      transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => !lacks.includes(mimeType)));
+      transceiver.setCodecPreferences(codecs.filter((codec) => !isLacking(codec)));
     }
     // Chromium looks for it once, right after a sender was made.
     if (gate && kind === 'video') transceiver.sender.transform = new RTCRtpScriptTransform(gate);
+    if (high && kind === 'video') transceiver.sender.transform = highProfile();
     return transceiver;
   };
 }
@@ -148,7 +153,9 @@ class Client {
   async inbound(identity, kind) {
     const report = await this.publication(identity, kind)?.track?.getRTCStatsReport();
     for (const stats of report?.values() ?? []) {
-      if (stats.type === 'inbound-rtp') return { ...stats, codec: report.get(stats.codecId)?.mimeType ?? null };
+      if (stats.type !== 'inbound-rtp') continue;
+      const { mimeType = null, sdpFmtpLine = '' } = report.get(stats.codecId) ?? {};
+      return { ...stats, codec: mimeType, parameters: sdpFmtpLine };
     }
     return null;
   }
