@@ -23,6 +23,8 @@ struct Video {
 /// Memory that is used again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Allocation {
+    /// Who goes first: by what the subscriber said, then by who came first.
+    order: Vec<(u8, usize, SubscriptionKey)>,
     videos: Vec<Video>,
     shares: Vec<Share>,
     steps: BinaryHeap<Reverse<(u64, usize, usize)>>,
@@ -64,8 +66,17 @@ impl Shard {
         let mut work = std::mem::take(&mut self.scratch.allocation);
         work.videos.clear();
         work.shares.clear();
+        work.order.clear();
+        for (place, &key) in entry.subscriptions.iter().enumerate() {
+            if let Some(subscription) = self.subscriptions.get(key.index()) {
+                // 0, which is not said, comes after 255.
+                let rank = subscription.target.priority.wrapping_sub(1);
+                work.order.push((rank, place, key));
+            }
+        }
+        work.order.sort_unstable();
         let mut sound = 0;
-        for &key in &entry.subscriptions {
+        for &(_, _, key) in &work.order {
             let Some((subscription, track)) = self
                 .subscriptions
                 .get(key.index())

@@ -71,12 +71,8 @@ pub(crate) fn target(
         fps: u16::try_from(settings.fps).unwrap_or(u16::MAX),
         paused: settings.disabled
             || (track.kind == MediaKind::Video && settings.quality == VideoQuality::Off),
+        priority: settings.priority,
     }
-}
-
-/// How much a subscription matters to its subscriber, from 1, the most, to 255; 0 if it did not say.
-pub(crate) fn priority(settings: Option<&TrackSettings>) -> u8 {
-    settings.map_or(0, |settings| settings.priority)
 }
 
 /// Size wins over quality: the smallest layer that is at least as large. Layers are sorted by quality.
@@ -159,9 +155,8 @@ impl Room {
         let Some(participant) = self.participants.get(&id) else {
             return;
         };
-        let settings = participant.track_settings.get(&published.sid).copied();
         let target = target(
-            settings.as_ref(),
+            participant.track_settings.get(&published.sid),
             published,
             participant.settings.adaptive_stream,
         );
@@ -174,7 +169,6 @@ impl Room {
         else {
             return;
         };
-        subscription.priority = priority(settings.as_ref());
         if subscription.target == target {
             return;
         }

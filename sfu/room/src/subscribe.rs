@@ -14,9 +14,7 @@ use plenum_types::{
 };
 
 use crate::{
-    JoinStep, Place, Room, RoomOutput, client,
-    participant::Peer,
-    settings::{priority, target},
+    JoinStep, Place, Room, RoomOutput, client, participant::Peer, settings::target,
     timers::TimerKind,
 };
 
@@ -45,8 +43,6 @@ pub(crate) struct Subscription {
     pub(crate) shard: ShardId,
     pub(crate) state: SubscriptionState,
     pub(crate) target: LayerTarget,
-    /// What the subscriber said of it; for whoever shares out a bandwidth that is too small for all.
-    pub(crate) priority: u8,
     /// Its place on the member.
     _place: Place,
     /// How its packets look, once it has a section.
@@ -202,8 +198,11 @@ impl Room {
         participant.untold_quality.insert(published.publisher);
         published.subscribers.insert(subscriber, id);
         self.demand_dirty.insert(track);
-        let settings = participant.track_settings.get(&published.sid);
-        let target = target(settings, published, participant.settings.adaptive_stream);
+        let target = target(
+            participant.track_settings.get(&published.sid),
+            published,
+            participant.settings.adaptive_stream,
+        );
         self.subscriptions.insert(
             id,
             Subscription {
@@ -212,7 +211,6 @@ impl Room {
                 shard: participant.shard,
                 state: SubscriptionState::Waiting,
                 target,
-                priority: priority(settings),
                 _place: place,
                 sender: None,
             },

@@ -313,6 +313,9 @@ pub struct LayerTarget {
     pub fps: u16,
     /// Nothing is sent while set (invisible element, lost permission).
     pub paused: bool,
+    /// Where not all fits into what may be sent to the client: 1 goes first, 255 last; 0, which is not said, after all others,
+    /// in the order of subscribing.
+    pub priority: u8,
 }
 
 impl LayerTarget {
@@ -322,5 +325,6 @@ impl LayerTarget {
         temporal: u8::MAX,
         fps: 0,
         paused: false,
+        priority: 0,
     };
 }

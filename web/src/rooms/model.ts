@@ -113,8 +113,7 @@ export interface Subscription {
   publisher: string;
   source: string;
   kind: 'audio' | 'video';
-  target: { spatial: number; temporal: number; fps: number; paused: boolean } | null;
-  priority: number;
+  target: { spatial: number; temporal: number; fps: number; paused: boolean; priority: number } | null;
   chosen: number | null;
   current: number | null;
   rate: Rate;

@@ -141,3 +141,53 @@ fn sound_is_never_paused_for_a_bound() {
     }
     assert_eq!(scene.call.take(scene.bob, ssrc).len(), 5);
 }
+
+/// covers: in.track_setting
+#[test]
+fn who_goes_first_is_what_the_subscriber_says_and_then_who_came_first() {
+    for (priorities, seen) in [([0, 0], 0), ([0, 9], 1), ([2, 1], 1), ([1, 2], 0)] {
+        let mut call = Call::new();
+        let bob = call.join();
+        let publishers = [call.join(), call.join()];
+        let mut cameras = publishers.map(|place| Camera::new(place, 1, 1_000));
+        let ssrcs = [0, 1].map(|n| {
+            let track = call.add_video(publishers[n], 1, 1_000);
+            let target = LayerTarget {
+                priority: priorities[n],
+                ..LayerTarget::HIGHEST
+            };
+            call.subscribe(bob, track, Codec::Vp8, target).1
+        });
+        let transport = call.clients[bob].transport;
+        for frame in 0..60 {
+            // One of them takes 40 kbit/s.
+            if frame == 30 {
+                let budget = Budget {
+                    bits: 60_000,
+                    may_pause: true,
+                };
+                call.command(ShardCommand::SetBudget {
+                    transport,
+                    budget: Some(budget),
+                });
+            }
+            for (camera, publisher) in cameras.iter_mut().zip(publishers) {
+                let asked = !call.take_plis(publisher).is_empty();
+                camera.packet_bytes = 500;
+                camera.shoot(&mut call, 0, frame == 0 || asked, 1);
+            }
+            call.advance_millis(1_000 / FPS);
+            if frame == 40 {
+                for ssrc in ssrcs {
+                    call.take(bob, ssrc);
+                }
+            }
+        }
+        let got = ssrcs.map(|ssrc| call.take(bob, ssrc).len());
+        assert_eq!(
+            got.map(|count| count > 0),
+            [seen == 0, seen == 1],
+            "{priorities:?}"
+        );
+    }
+}

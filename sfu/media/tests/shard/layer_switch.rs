@@ -339,7 +339,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (any::<bool>(), any::<u8>(), any::<bool>()).prop_map(|(key, lose, swap)| Step::Frame { key, lose, swap }),
         1 => (0u8..3, 0u8..2, prop::bool::weighted(0.1)).prop_map(|(spatial, temporal, paused)| {
-            Step::Target(LayerTarget { spatial, temporal, fps: 0, paused })
+            Step::Target(LayerTarget { spatial, temporal, paused, ..LayerTarget::HIGHEST })
         }),
         1 => any::<bool>().prop_map(Step::Mute),
     ]

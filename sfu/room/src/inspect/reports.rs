@@ -270,7 +270,6 @@ impl Room {
             source: source(track),
             kind: kind(track.kind).to_owned(),
             target,
-            priority: subscription.map_or(0, |(_, subscription)| subscription.priority),
             chosen: shown.and_then(|shown| shown.chosen),
             // What was sent last is not what is sent, where nothing comes any more.
             current: shown

@@ -182,8 +182,6 @@ pub struct SubscriptionReport {
     pub kind: String,
     /// What the room asked for; nothing if there is no subscription.
     pub target: Option<LayerTarget>,
-    /// How much it matters to the subscriber, from 1, the most, to 255; 0 if it did not say.
-    pub priority: u8,
     /// The layer that should be sent, by what is live.
     pub chosen: Option<u8>,
     /// The layer that is sent.

@@ -415,9 +415,9 @@ fn the_priority_that_a_subscriber_gives_a_track_is_shown() {
         let view = world.inspect(|_| {});
         let bob = view.participants.last().unwrap();
         let row = bob.subscriptions.iter().find(|row| row.track == camera);
-        row.unwrap().priority
+        row.unwrap().target.map(|target| target.priority)
     };
-    assert_eq!(priority(&mut world), 0);
+    assert_eq!(priority(&mut world), Some(0));
     for (said, shown) in [(7, 7), (1_000, 255), (0, 0)] {
         world.say(
             &bob,
@@ -428,7 +428,7 @@ fn the_priority_that_a_subscriber_gives_a_track_is_shown() {
                 ..Default::default()
             }),
         );
-        assert_eq!(priority(&mut world), shown);
+        assert_eq!(priority(&mut world), Some(shown));
     }
     // A track that is dropped and comes again has it still.
     let subscribe = |subscribe| {
@@ -448,7 +448,7 @@ fn the_priority_that_a_subscriber_gives_a_track_is_shown() {
     );
     world.say(&bob, subscribe(false));
     world.say(&bob, subscribe(true));
-    assert_eq!(priority(&mut world), 3);
+    assert_eq!(priority(&mut world), Some(3));
 }
 
 #[test]
