@@ -113,8 +113,8 @@ async def test_workers_that_keep_to_no_rule_lose_their_own_socket(server, watche
             began = time.monotonic()
             # Frames that are too long, before and after registering; what is no message; a message of who has not registered.
             bad = [
-                (bytes(64 * 1024 + 1), "64 KiB"), ("x" * 200_000, "64 KiB"), (b"\xff" * 100, "WorkerMessage"), ("[" * 30_000, "WorkerMessage"),
-                (agent.WorkerMessage(ping=agent.WorkerPing(timestamp=1)).SerializeToString(), "registers first"),
+                (bytes(64 * 1024 + 1), "64 KiB"), ("x" * 200_000, "64 KiB"), (b"\xff" * 100, "WorkerMessage"), ("[" * 10_000, "WorkerMessage"), ("[" * 30_000, "20000 parts"),
+                (agent.WorkerMessage(update_worker=agent.UpdateWorkerStatus(load=0.5)).SerializeToString(), "registers first"),
             ]
             for message, why in bad * 4:
                 ws = await worker(server, session, jwt)
