@@ -8,12 +8,12 @@ use std::collections::HashSet;
 use crate::{
     Answer, AudioPolicy, IceRestart, LocalParams, NegotiationError, OfferOutcome, OutgoingTrack,
     SectionsRequirement,
-    codecs::{NegotiatedCodec, received_extensions, sent_extensions},
+    codecs::{CommonCodecs, NegotiatedCodec, received_extensions, sent_extensions},
     local::{LocalSide, RemoteTransport, sctp_params, setup_name},
     outgoing::{Outgoing, OutgoingTracks, Reports},
     requirement::{PerKind, Requirement},
     sdp::{
-        Description, Direction, FormatText, MediaText, SectionKind, Setup, write_data,
+        CodecLines, Description, Direction, FormatText, MediaText, SectionKind, Setup, write_data,
         write_rejected,
     },
     section::{Body, MediaSection, Section},
@@ -175,18 +175,14 @@ impl Answerer {
         let first = media.iter().position(|media| !media.is_rejected());
         let mut mids = HashSet::with_capacity(media.len());
         let mut sections = Vec::with_capacity(media.len());
+        let mut common = CommonCodecs::new(&self.local.media.codecs);
         for (index, media) in media.iter().enumerate() {
             // Without a group only one section can have the transport.
             let bundled = bundle.as_ref().map_or(first == Some(index), |bundle| {
                 media.mid.is_some_and(|mid| bundle.contains(mid))
             });
-            let section = Section::read(
-                media,
-                index,
-                bundled,
-                &self.local.media.codecs,
-                description.allow_mixed,
-            )?;
+            let section =
+                Section::read(media, index, bundled, &mut common, description.allow_mixed)?;
             let fault = |what| Err(NegotiationError::Section { index, what });
             if !mids.insert(media.mid) {
                 return fault("its mid is that of another section");
@@ -349,6 +345,7 @@ impl Answerer {
             .filter(|section| section.is_in_use())
             .map(|section| &section.mid);
         self.local.write_session(out, used, open.allow_mixed);
+        let mut codec_lines = CodecLines::default();
         for (section, carried) in self.sections.iter().zip(carried) {
             let mid = &section.mid;
             let first;
@@ -372,9 +369,11 @@ impl Answerer {
                 Body::Media(media) => {
                     let carries = carried.map_or(&[][..], |outgoing| &outgoing.track.codecs);
                     let codecs = media.answered_codecs(carries);
-                    media
-                        .text(mid, &codecs, carried, &self.local.media)
-                        .write(out, lines);
+                    media.text(mid, &codecs, carried, &self.local.media).write(
+                        out,
+                        lines,
+                        &mut codec_lines,
+                    );
                     if let Some(outgoing) = carried {
                         answer
                             .mid_to_track

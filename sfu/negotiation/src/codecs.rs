@@ -2,10 +2,11 @@
 
 use plenum_types::{Codec, ExtensionIds, MediaKind, PayloadType, ReceiverCodec, RtpExtension};
 use smallvec::SmallVec;
+use std::rc::Rc;
 
 use crate::{
     h264::Profile,
-    sdp::{Encoding, Feedback, Media},
+    sdp::{Encoding, Feedback, Formats, Media},
 };
 
 /// A codec of a section with its payload types.
@@ -154,21 +155,70 @@ const fn feedback(kind: MediaKind) -> Feedback {
     }
 }
 
-/// What of a section's formats we take, in the client's order of preference, payload types as the client numbers them.
-pub(crate) fn common_codecs(
-    media: &Media<'_>,
+/// What was found last: sections of a description share their formats (see `sdp::formats`), and those of both kinds alternate.
+const FOUND: usize = 4;
+
+/// What of the formats of one section after the other we take, payload types as the client numbers them.
+pub(crate) struct CommonCodecs<'m, 'a> {
+    enabled: &'m [Codec],
+    found: SmallVec<[Found<'m, 'a>; FOUND]>,
+}
+
+/// What sections of a kind and a direction have.
+struct Found<'m, 'a> {
+    formats: &'m Rc<Formats<'a>>,
     kind: MediaKind,
+    is_sent_to_us: bool,
+    codecs: NegotiatedCodecs,
+}
+
+impl<'m, 'a> CommonCodecs<'m, 'a> {
+    /// `enabled` are those that may be negotiated.
+    pub(crate) fn new(enabled: &'m [Codec]) -> Self {
+        Self {
+            enabled,
+            found: SmallVec::new(),
+        }
+    }
+
+    /// Those of a section, in the client's order of preference.
+    pub(crate) fn of(&mut self, media: &'m Media<'a>, kind: MediaKind) -> NegotiatedCodecs {
+        let is_sent_to_us = media.direction.sends();
+        let known = self.found.iter().find(|found| {
+            Rc::ptr_eq(found.formats, &media.formats)
+                && found.kind == kind
+                && found.is_sent_to_us == is_sent_to_us
+        });
+        if let Some(known) = known {
+            return known.codecs.clone();
+        }
+        let codecs = common_codecs(&media.formats, kind, is_sent_to_us, self.enabled);
+        if self.found.len() < FOUND {
+            self.found.push(Found {
+                formats: &media.formats,
+                kind,
+                is_sent_to_us,
+                codecs: codecs.clone(),
+            });
+        }
+        codecs
+    }
+}
+
+fn common_codecs(
+    formats: &Formats<'_>,
+    kind: MediaKind,
+    is_sent_to_us: bool,
     enabled: &[Codec],
 ) -> NegotiatedCodecs {
     let mut common = NegotiatedCodecs::new();
-    for format in &media.formats {
+    for format in &formats.known {
         let Encoding::Codec(codec) = format.encoding else {
             continue;
         };
         if codec.kind() != kind || !enabled.contains(&codec) {
             continue;
         }
-        let is_sent_to_us = media.direction.sends();
         let Some((codec, parameters)) = Parameters::read(codec, format.parameters, is_sent_to_us)
         else {
             continue;
@@ -182,8 +232,8 @@ pub(crate) fn common_codecs(
         let negotiated = NegotiatedCodec {
             codec,
             payload_type: format.payload_type,
-            rtx: media
-                .formats
+            rtx: formats
+                .known
                 .iter()
                 .find(|other| {
                     other.encoding == Encoding::Rtx

@@ -8,14 +8,14 @@ use plenum_types::{
 use crate::{
     AnswerOutcome, IceRestart, LocalParams, NegotiationError, Offer, OutgoingTrack,
     codecs::{
-        NegotiatedCodec, NegotiatedCodecs, common_codecs, offered_extensions, taken_extensions,
+        CommonCodecs, NegotiatedCodec, NegotiatedCodecs, offered_extensions, taken_extensions,
     },
     limits,
     local::{LocalSide, RemoteTransport, sctp_params},
     outgoing::{Outgoing, OutgoingTracks, Reports},
     sdp::{
-        Description, Direction, FormatText, Media, MediaText, SectionKind, Setup, write_data,
-        write_rejected,
+        CodecLines, Description, Direction, FormatText, Media, MediaText, SectionKind, Setup,
+        write_data, write_rejected,
     },
 };
 
@@ -248,6 +248,7 @@ impl Offerer {
             .filter(|section| !matches!(section.body, OwnBody::Rejected(_)))
             .map(|section| &section.mid);
         self.local.write_session(out, used, true);
+        let mut codec_lines = CodecLines::default();
         for ((index, section), carried) in self.sections.iter().enumerate().zip(carried) {
             // The data section is the first one and never rejected: it has the candidates.
             let lines = if index == 0 { &first } else { &transport };
@@ -269,7 +270,7 @@ impl Offerer {
                         MediaKind::Video if carried.is_some_and(is_high) => &with_high,
                         MediaKind::Video => &video,
                     };
-                    text(kind, mid, codecs, carried).write(out, lines);
+                    text(kind, mid, codecs, carried).write(out, lines, &mut codec_lines);
                     if let Some(outgoing) = carried {
                         offer
                             .mid_to_track
@@ -365,6 +366,7 @@ impl Offerer {
     /// Reports what the client takes, and forgets what it doesn't.
     fn settle(&mut self, description: &Description<'_>, outcome: &mut AnswerOutcome) {
         let allow_mixed = description.allow_mixed;
+        let mut common = CommonCodecs::new(&self.local.media.codecs);
         let mut reports = Reports::default();
         for outgoing in self.outgoing.iter_mut() {
             let Some((media, section)) = outgoing
@@ -373,19 +375,16 @@ impl Offerer {
             else {
                 continue;
             };
-            if let Some((codec, extensions)) =
-                taken(media, outgoing, &self.local.media.codecs, allow_mixed)
-            {
+            if let Some((codec, extensions)) = taken(media, outgoing, &mut common, allow_mixed) {
                 outgoing.report(&section.mid, &codec, extensions, &mut reports);
             }
         }
-        let enabled = &self.local.media.codecs;
         outcome.refused = self.outgoing.refuse(|outgoing| {
             outgoing.section.is_some_and(|index| {
                 description
                     .media
                     .get(index)
-                    .is_some_and(|media| taken(media, outgoing, enabled, allow_mixed).is_none())
+                    .is_some_and(|media| taken(media, outgoing, &mut common, allow_mixed).is_none())
             })
         });
         let carried = self.outgoing.by_section(self.sections.len());
@@ -407,17 +406,17 @@ impl Offerer {
 }
 
 /// The codec and the extensions with which a client receives a track in a section of its answer.
-fn taken(
-    media: &Media<'_>,
+fn taken<'m, 'a>(
+    media: &'m Media<'a>,
     outgoing: &Outgoing,
-    enabled: &[Codec],
+    common: &mut CommonCodecs<'m, 'a>,
     allow_mixed: bool,
 ) -> Option<(NegotiatedCodec, ExtensionIds)> {
     if media.is_rejected() || !media.direction.receives() {
         return None;
     }
-    let common = common_codecs(media, outgoing.track.kind(), enabled);
-    let codec = *outgoing.codec_in(&common)?;
+    let codecs = common.of(media, outgoing.track.kind());
+    let codec = *outgoing.codec_in(&codecs)?;
     Some((codec, taken_extensions(&media.extensions, allow_mixed)))
 }
 

@@ -94,7 +94,10 @@ impl OutgoingTracks {
     }
 
     /// Forgets those for which `refuse` holds.
-    pub(crate) fn refuse(&mut self, refuse: impl Fn(&Outgoing) -> bool) -> Vec<SubscriptionId> {
+    pub(crate) fn refuse(
+        &mut self,
+        mut refuse: impl FnMut(&Outgoing) -> bool,
+    ) -> Vec<SubscriptionId> {
         self.0
             .extract_if(.., |outgoing| refuse(outgoing))
             .map(|outgoing| outgoing.track.subscription)

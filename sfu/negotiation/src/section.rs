@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use crate::{
     AudioPolicy, NegotiationError, Receiver,
-    codecs::{NegotiatedCodec, NegotiatedCodecs, answered_extensions, common_codecs},
+    codecs::{CommonCodecs, NegotiatedCodec, NegotiatedCodecs, answered_extensions},
     sdp::{Direction, Media, RefusedText, SectionKind},
 };
 
@@ -80,11 +80,11 @@ pub(crate) struct MediaSection {
 
 impl Section {
     /// Reads a section. `bundled` says whether it shares the transport.
-    pub(crate) fn read(
-        media: &Media<'_>,
+    pub(crate) fn read<'m, 'a>(
+        media: &'m Media<'a>,
         index: usize,
         bundled: bool,
-        enabled: &[Codec],
+        common: &mut CommonCodecs<'m, 'a>,
         allow_mixed: bool,
     ) -> Result<Self, NegotiationError> {
         let fault = |what| NegotiationError::Section { index, what };
@@ -95,7 +95,7 @@ impl Section {
                 let protocol = MEDIA_PROTOCOLS
                     .into_iter()
                     .find(|protocol| *protocol == media.protocol);
-                let codecs = common_codecs(media, kind, enabled);
+                let codecs = common.of(media, kind);
                 protocol.map(|protocol| {
                     if codecs.is_empty() {
                         Body::Refused {
@@ -105,8 +105,8 @@ impl Section {
                                 kind: media.kind_text.into(),
                                 protocol: protocol.into(),
                                 format: first_format(media),
-                                rtpmap: media.first_format.0.into(),
-                                parameters: media.first_format.1.into(),
+                                rtpmap: media.formats.first.0.into(),
+                                parameters: media.formats.first.1.into(),
                             },
                         }
                     } else {

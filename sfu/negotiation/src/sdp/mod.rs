@@ -2,14 +2,18 @@
 //!
 //! Attributes that a forwarding ICE-lite server has no use for (candidates, RTCP ports, bandwidth) are passed over.
 
+mod formats;
 mod parse;
 mod write;
 
+pub(crate) use formats::Formats;
 pub(crate) use write::{
-    FormatText, MediaText, RefusedText, SendText, push_number, write_data, write_rejected,
+    CodecLines, FormatText, MediaText, RefusedText, SendText, push_number, write_data,
+    write_rejected,
 };
 
-use plenum_types::{Codec, ExtensionIds, MediaKind, PayloadType, Ssrc};
+use plenum_types::{Codec, ExtensionIds, MediaKind, Ssrc};
+use std::rc::Rc;
 
 /// A description as it was received.
 #[derive(Debug)]
@@ -103,10 +107,8 @@ pub(crate) struct Media<'a> {
     pub(crate) mid: Option<&'a str>,
     pub(crate) direction: Direction,
     pub(crate) transport: TransportLines<'a>,
-    /// Formats whose encodings we know, in the order of the `m=` line.
-    pub(crate) formats: Vec<Format<'a>>,
-    /// `a=rtpmap` and `a=fmtp` of the first format, whatever it is.
-    pub(crate) first_format: (&'a str, &'a str),
+    /// Sections that say the same of the same formats share what they say.
+    pub(crate) formats: Rc<Formats<'a>>,
     pub(crate) extensions: ExtensionIds,
     /// Stream and track of `a=msid`, or of `a=ssrc:… msid:`.
     pub(crate) msid: Option<(&'a str, &'a str)>,
@@ -128,16 +130,6 @@ impl Media<'_> {
     pub(crate) const fn is_rejected(&self) -> bool {
         self.port == 0 && !self.bundle_only
     }
-}
-
-/// A payload type with what is said about it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Format<'a> {
-    pub(crate) payload_type: PayloadType,
-    pub(crate) encoding: Encoding,
-    /// `a=fmtp`, or empty.
-    pub(crate) parameters: &'a str,
-    pub(crate) feedback: Feedback,
 }
 
 /// What a payload type carries.

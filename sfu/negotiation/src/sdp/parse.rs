@@ -1,30 +1,17 @@
 //! Reads a description in one pass. Nothing is copied; what is not needed costs one comparison.
 
-use plenum_types::{ExtensionIds, MediaKind, PayloadType, RtpExtension, Ssrc};
+use plenum_types::{ExtensionIds, MediaKind, RtpExtension, Ssrc};
+use std::rc::Rc;
 
 use super::{
-    Description, Direction, Encoding, Feedback, Format, Media, SectionKind, Setup, TransportLines,
+    Description, Direction, Media, SectionKind, Setup, TransportLines,
+    formats::{FormatReader, is_about_formats},
 };
 use crate::{NegotiationError, limits};
 
-/// RTP payload types have seven bits.
-const PAYLOAD_TYPES: usize = 128;
-
-/// What was said about a payload type in the section numbered `section`; anything older is void. Lines may come in any
-/// order: Firefox writes `fmtp` before `rtpmap`.
-#[derive(Clone, Copy, Default)]
-struct Slot<'a> {
-    section: usize,
-    rtpmap: &'a str,
-    parameters: &'a str,
-    feedback: Feedback,
-}
-
 struct Parser<'a> {
     description: Description<'a>,
-    slots: [Slot<'a>; PAYLOAD_TYPES],
-    /// What `a=rtcp-fb:*` of this section says.
-    feedback_of_all: Feedback,
+    formats: FormatReader<'a>,
     direction: Direction,
 }
 
@@ -42,8 +29,7 @@ impl<'a> Description<'a> {
                 allow_mixed: false,
                 media: Vec::new(),
             },
-            slots: [Slot::default(); PAYLOAD_TYPES],
-            feedback_of_all: Feedback::none(),
+            formats: FormatReader::new(),
             direction: Direction::SendRecv,
         };
         if !text.starts_with("v=0") {
@@ -52,10 +38,22 @@ impl<'a> Description<'a> {
                 what: "a description starts with v=0",
             });
         }
-        for (index, line) in text.split('\n').enumerate() {
+        let mut rest = text;
+        let mut number: usize = 0;
+        while !rest.is_empty() {
+            if is_about_formats(rest)
+                && let Some(bytes) = parser.formats.repeated(rest)
+            {
+                let (lines, after) = rest.split_at(bytes);
+                number = number.saturating_add(lines.matches('\n').count());
+                rest = after;
+                continue;
+            }
+            number = number.saturating_add(1);
+            let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
             let line = line.strip_suffix('\r').unwrap_or(line);
             let read = if let Some(attribute) = line.strip_prefix("a=") {
-                parser.attribute(attribute)
+                parser.attribute(attribute, rest, rest.len().saturating_sub(after.len()))
             } else if let Some(section) = line.strip_prefix("m=") {
                 limits::check(
                     "media sections",
@@ -66,10 +64,8 @@ impl<'a> Description<'a> {
             } else {
                 Ok(())
             };
-            read.map_err(|what| NegotiationError::Syntax {
-                line: index.saturating_add(1),
-                what,
-            })?;
+            read.map_err(|what| NegotiationError::Syntax { line: number, what })?;
+            rest = after;
         }
         parser.end_section();
         Ok(parser.description)
@@ -86,7 +82,7 @@ impl<'a> Parser<'a> {
         let mut word = || words.next().ok_or("m= has kind, port, protocol, formats");
         let (kind_text, port, protocol, format_text) = (word()?, word()?, word()?, word()?);
         let port = port.split('/').next().unwrap_or_default();
-        self.feedback_of_all = Feedback::none();
+        self.formats.begin(format_text);
         self.description.media.push(Media {
             kind: match kind_text {
                 "audio" => SectionKind::Media(MediaKind::Audio),
@@ -101,8 +97,7 @@ impl<'a> Parser<'a> {
             mid: None,
             direction: self.direction,
             transport: TransportLines::default(),
-            formats: Vec::new(),
-            first_format: ("", ""),
+            formats: Rc::default(),
             extensions: ExtensionIds::default(),
             msid: None,
             ssrcs: Vec::new(),
@@ -116,56 +111,17 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Gathers what was said about the payload types of the section.
+    /// Gathers what was said about the formats of the section.
     fn end_section(&mut self) {
-        let section = self.description.media.len();
-        let Some(media) = self.description.media.last_mut() else {
-            return;
-        };
-        if !matches!(media.kind, SectionKind::Media(_)) {
-            return;
-        }
-        for (index, word) in media.format_text.split(' ').enumerate() {
-            let Some(payload_type) = number::<u8>(word) else {
-                continue;
-            };
-            let Some(slot) = self.slots.get_mut(usize::from(payload_type)) else {
-                continue;
-            };
-            if slot.section != section {
-                continue;
-            }
-            if index == 0 {
-                media.first_format = (slot.rtpmap, slot.parameters);
-            }
-            if let Some(encoding) = Encoding::of(slot.rtpmap) {
-                media.formats.push(Format {
-                    payload_type: PayloadType(payload_type),
-                    encoding,
-                    parameters: slot.parameters,
-                    feedback: slot.feedback.with(self.feedback_of_all),
-                });
-            }
-            // A payload type that is listed twice counts once.
-            slot.section = 0;
+        if let Some(media) = self.description.media.last_mut()
+            && matches!(media.kind, SectionKind::Media(_))
+        {
+            media.formats = self.formats.end();
         }
     }
 
-    /// The slot that a value like `96 VP8/90000` is about, and the rest of the value.
-    fn slot(&mut self, value: &'a str) -> Option<(&mut Slot<'a>, &'a str)> {
-        let section = self.description.media.len();
-        let (payload_type, rest) = value.split_once(' ')?;
-        let slot = self.slots.get_mut(number::<usize>(payload_type)?)?;
-        if slot.section != section {
-            *slot = Slot {
-                section,
-                ..Slot::default()
-            };
-        }
-        Some((slot, rest))
-    }
-
-    fn attribute(&mut self, line: &'a str) -> Result<(), Fault> {
+    /// Reads a line without its `a=`; `from` is the text from its start on, of which it has so many bytes.
+    fn attribute(&mut self, line: &'a str, from: &'a str, bytes: usize) -> Result<(), Fault> {
         let (name, value) = match line.bytes().position(|byte| byte == b':') {
             Some(at) => (
                 line.get(..at).unwrap_or_default(),
@@ -174,29 +130,8 @@ impl<'a> Parser<'a> {
             None => (line, ""),
         };
         // The frequent ones first: a video section of a browser has about 50 of these three.
-        match name {
-            "rtcp-fb" => {
-                if let Some((slot, rest)) = self.slot(value) {
-                    slot.feedback = slot.feedback.with(Feedback::of(rest));
-                } else if let Some(rest) = value.strip_prefix("* ") {
-                    self.feedback_of_all = self.feedback_of_all.with(Feedback::of(rest));
-                }
-                return Ok(());
-            }
-            "fmtp" => {
-                if let Some((slot, rest)) = self.slot(value) {
-                    slot.parameters = rest;
-                }
-                return Ok(());
-            }
-            "rtpmap" => {
-                let (slot, rest) = self
-                    .slot(value)
-                    .ok_or("rtpmap has a payload type up to 127 and an encoding")?;
-                slot.rtpmap = rest;
-                return Ok(());
-            }
-            _ => {}
+        if matches!(name, "rtcp-fb" | "fmtp" | "rtpmap") {
+            return self.formats.line(name, value, from, bytes);
         }
         let Some(media) = self.description.media.last_mut() else {
             return self.session_attribute(name, value);

@@ -5,7 +5,7 @@ use plenum_types::{Codec, ExtensionIds, MediaKind, Mid, PayloadType, RtpExtensio
 use std::fmt::Write;
 
 use super::{Direction, Encoding, FEEDBACK};
-use crate::codecs::{NegotiatedCodec, Parameters};
+use crate::codecs::{NegotiatedCodec, NegotiatedCodecs, Parameters};
 
 /// Port of a section whose address comes by candidates (RFC 8840 section 4.1.1).
 const DISCARD: &str = " 9 ";
@@ -33,7 +33,7 @@ pub(crate) struct MediaText<'a> {
 }
 
 /// What `a=fmtp` says beyond a codec's own parameters.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FormatText {
     /// We receive (RFC 7587 section 6.1, protocol.md 4c).
     Receive {
@@ -61,9 +61,24 @@ pub(crate) struct SendText<'a> {
     pub(crate) repair: Option<Ssrc>,
 }
 
+/// The lines about codecs that were written last, for audio and video: most sections repeat those of the one before of
+/// their kind.
+#[derive(Debug, Default)]
+pub(crate) struct CodecLines {
+    audio: Option<Lines>,
+    video: Option<Lines>,
+}
+
+#[derive(Debug)]
+struct Lines {
+    codecs: NegotiatedCodecs,
+    format: FormatText,
+    text: String,
+}
+
 impl MediaText<'_> {
-    /// Appends the section. `transport` is the block of ICE and DTLS lines.
-    pub(crate) fn write(&self, out: &mut String, transport: &str) {
+    /// Appends the section. `transport` is the block of ICE and DTLS lines; `known` serves one description.
+    pub(crate) fn write(&self, out: &mut String, transport: &str, known: &mut CodecLines) {
         out.push_str(match self.kind {
             MediaKind::Audio => "m=audio",
             MediaKind::Video => "m=video",
@@ -93,9 +108,7 @@ impl MediaText<'_> {
             line(out, &["a=msid:", send.stream_id, " ", send.track]);
         }
         out.push_str("a=rtcp-mux\r\na=rtcp-rsize\r\n");
-        for codec in self.codecs {
-            self.codec(out, codec);
-        }
+        self.codec_lines(out, known);
         if let Some(send) = &self.send {
             stream(out, send);
         }
@@ -112,6 +125,29 @@ impl MediaText<'_> {
             }
             out.push_str("\r\n");
         }
+    }
+
+    fn codec_lines(&self, out: &mut String, known: &mut CodecLines) {
+        let known = match self.kind {
+            MediaKind::Audio => &mut known.audio,
+            MediaKind::Video => &mut known.video,
+        };
+        if let Some(known) = known
+            && known.format == self.format
+            && known.codecs.as_slice() == self.codecs
+        {
+            out.push_str(&known.text);
+            return;
+        }
+        let start = out.len();
+        for codec in self.codecs {
+            self.codec(out, codec);
+        }
+        *known = Some(Lines {
+            codecs: self.codecs.into(),
+            format: self.format,
+            text: out.get(start..).unwrap_or_default().into(),
+        });
     }
 
     fn codec(&self, out: &mut String, codec: &NegotiatedCodec) {
