@@ -1,28 +1,18 @@
 //! Several members in one process, over a Directory that can be cut off and a network that can refuse or swallow.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
-
-mod pool;
-mod redis_server;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::pool::*;
+use crate::redis_server::RedisServer;
 use bytes::Bytes;
 use plenum_cluster::clock::boottime;
 use plenum_cluster::directory::*;
 use plenum_cluster::member_api::MemberState;
 use plenum_cluster::membership::*;
 use plenum_cluster::{Epoch, NodeId, PoolKey, RoomKey, Timing};
-use pool::*;
-use redis_server::RedisServer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crashed_member_is_dead_at_once_and_its_rooms_are_taken() {
