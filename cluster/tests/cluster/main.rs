@@ -14,3 +14,4 @@ mod detector;
 mod directory_contract;
 mod membership;
 mod placement;
+mod without_directory;
