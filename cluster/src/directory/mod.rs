@@ -1,7 +1,7 @@
 //! Where members and claims are registered: [`MemoryDirectory`] in a standalone process, [`RedisDirectory`] in a cluster.
 //!
 //! The Directory is the lock for *changing* homes, and an index. It is not the truth about a running room: that is the
-//! room's living home. Both implementations pass one suite, `tests/directory_contract.rs`.
+//! room's living home. Both implementations pass one suite, `tests/cluster/directory_contract.rs`.
 
 mod link;
 mod memory;

@@ -9,6 +9,7 @@
 
 mod action;
 mod conditions;
+mod counts;
 mod node;
 mod node_status;
 mod observed;

@@ -1,16 +1,13 @@
 //! What a MediaNode's status says, and which events go with a change of it.
 
-use k8s_openapi::jiff::SignedDuration;
 use plenum_cluster::member_api::{MemberReport, MemberState};
 use plenum_crds::conditions::{events, reasons, types};
 use plenum_crds::{MediaNodePhase, MediaNodeStatus, MemberAddress, WantedState};
 
 use super::action::{About, Action, Step, Tell};
 use super::conditions::{Says, set};
+use super::counts::{self, count};
 use super::observed::{MemberView, NodeView, Observed, PodState};
-
-/// Counts alone are written no more often: nobody watches `kubectl get` faster, and etcd keeps every write.
-pub(super) const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(5);
 
 /// Writes the status if it says something new; counts alone wait.
 pub(super) fn plan(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) {
@@ -22,9 +19,7 @@ pub(super) fn plan(observed: &Observed, node: &NodeView, steps: &mut Vec<Step>) 
         participants: node.status.participants,
         ..status.clone()
     } == node.status;
-    let due = node
-        .counts_written
-        .is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
+    let due = counts::are_due(node.counts_written, counts::OF_MEMBERS_EVERY, observed.now);
     // A MediaNode whose finalizer is taken in this pass is gone; its status has no reader.
     let going = node.deleting && !node.held;
     if status == node.status || going || (counts_only && !due) {
@@ -88,10 +83,6 @@ fn status(observed: &Observed, node: &NodeView) -> MediaNodeStatus {
     say(reachable(node));
     say(ready(node));
     status
-}
-
-pub(super) fn count(number: u32) -> i32 {
-    i32::try_from(number).unwrap_or(i32::MAX)
 }
 
 fn phase(node: &NodeView, report: Option<&MemberReport>) -> MediaNodePhase {
@@ -224,7 +215,7 @@ mod tests {
         scene.observed.nodes[0].counts_written = Some(scene.observed.now);
         scene.observed.nodes[0].member = node("a").serving(1, 3).view().member;
         assert!(!actions_of(&scene.plan()).contains(&"WriteNodeStatus"));
-        scene.observed.now += COUNTS_EVERY;
+        scene.observed.now += counts::OF_MEMBERS_EVERY;
         assert!(actions_of(&scene.plan()).contains(&"WriteNodeStatus"));
     }
 }

@@ -6,7 +6,7 @@ use plenum_crds::{MediaPoolStatus, WantedState, names};
 
 use super::action::{About, Action, Step, Tell};
 use super::conditions::{Says, reason, set};
-use super::node_status::{COUNTS_EVERY, count};
+use super::counts::{self, count};
 use super::observed::{Observed, PodState, PoolView};
 use super::pool::Shortage;
 
@@ -19,9 +19,7 @@ pub(super) fn plan(observed: &Observed, shortage: Option<&Shortage>, steps: &mut
         participants: pool.status.participants,
         ..status.clone()
     } == pool.status;
-    let due = pool
-        .counts_written
-        .is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
+    let due = counts::are_due(pool.counts_written, counts::OF_MEMBERS_EVERY, observed.now);
     if status == pool.status || (counts_only && !due) {
         return;
     }

@@ -1,17 +1,14 @@
 //! What a Room's status says, and which events go with a change of it.
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use plenum_crds::conditions::{events, reasons, types};
 use plenum_crds::{Assignment, RoomPhase, RoomStatus, names};
 
 use super::action::{About, Action, Step, Tell};
 use super::conditions::{Says, reason, set};
-use super::node_status::count;
+use super::counts::{self, count};
 use super::observed::{Observed, RoomView};
 use super::verdict::{Home, Verdict, is_applied, refusal_reason};
-
-/// Participants and publishers alone are written no more often than this.
-const COUNTS_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
 /// Writes the status if it says something new; counts alone wait, and are bounded for one pass.
 pub(super) fn write(
@@ -31,9 +28,7 @@ pub(super) fn write(
         ..status.clone()
     } == room.status;
     if counts_only {
-        let due = room
-            .counts_written
-            .is_none_or(|at| observed.now.duration_since(at) >= COUNTS_EVERY);
+        let due = counts::are_due(room.counts_written, counts::OF_ROOMS_EVERY, observed.now);
         if !due || *count_writes == 0 {
             return;
         }

@@ -154,7 +154,7 @@ impl Shard {
                             .get(segment.source(out))
                     })
                     .is_some()
-                && subscription.may_answer(out, rtt, now);
+                && subscription.answers.may_answer(out, rtt, now);
             let queued = Queued {
                 subscription: subscription_key,
                 out,

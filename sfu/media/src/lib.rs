@@ -10,6 +10,7 @@
 
 mod adopt;
 mod allocation;
+mod answers;
 mod arrivals;
 mod bucket;
 mod budget;
@@ -39,6 +40,7 @@ mod quality;
 mod receive;
 mod reception;
 mod rooms;
+mod segments;
 mod sender;
 mod shard;
 mod sink;

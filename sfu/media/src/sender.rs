@@ -10,7 +10,7 @@ use plenum_rtp::{
 };
 use plenum_types::{Codec, Mid, NtpTime, RtpExtension, SenderParams};
 
-use crate::{history::Packet, subscription::Segment};
+use crate::{history::Packet, segments::Segment};
 
 /// Header extension ids of a subscription, looked up once.
 #[derive(Debug, Clone)]

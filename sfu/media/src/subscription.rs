@@ -1,10 +1,9 @@
 //! A track forwarded to one participant: which layer, and how its numbers map.
 //!
-//! Output numbers are contiguous through mute, pauses, layer switches and dropped temporal layers. Each stretch between two
-//! such events is a [`Segment`] with constant offsets; retransmissions find theirs by output number, so that they repeat
-//! what was sent.
+//! Output numbers are contiguous through mute, pauses, layer switches and dropped temporal layers: see
+//! [`segments`](crate::segments).
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use plenum_types::{
     Codec, LayerTarget, MediaKind, NtpTime, RoomHandle, SenderParams, SubscriptionId, Timestamp,
@@ -12,55 +11,18 @@ use plenum_types::{
 
 use crate::{
     allocation::Afforded,
+    answers::Answers,
     history::PacketInfo,
     keys::{TrackKey, TransportKey},
     meter::Meter,
+    segments::{Segment, Segments},
     sender::SenderLayout,
 };
 
-/// Segments that retransmissions can still find: dropping every other frame makes 15 a second.
-const MAX_OLDER: usize = 32;
 /// Output sequence numbers begin here: below 2^15, as RFC 3711 section 3.3.1 asks of a first number.
 const FIRST_OUT: u64 = 1;
-/// Answers that are remembered.
-const ANSWERS: usize = 256;
-/// Retransmissions that a subscriber may have at once. One is earned with each packet: whoever asks for everything again and
-/// again gets no more than was sent, and a client that loses half of it still gets all.
-const MAX_CREDIT: u16 = 512;
-/// Place of a segment's layer before anything was sent, and after the layer's source or place has changed.
-const NO_LAYER: u8 = u8::MAX;
 /// Layers are aligned by sender reports only if the result differs from the arrival times by less than this.
 const MAX_ALIGNMENT: Duration = Duration::from_secs(3);
-
-/// Constant offsets from a layer's numbers to ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Segment {
-    /// The layer's place in its track.
-    pub(crate) layer: u8,
-    /// First source index.
-    first_source: u64,
-    /// Its output number.
-    first_out: u64,
-    /// Added to the timestamp.
-    pub(crate) timestamp_offset: u32,
-    /// Added to the picture id.
-    pub(crate) picture_offset: u16,
-    /// Added to TL0PICIDX.
-    pub(crate) tl0_offset: u8,
-}
-
-impl Segment {
-    /// Source index of an output number.
-    pub(crate) const fn source(&self, out: u64) -> u64 {
-        self.first_source
-            .wrapping_add(out.wrapping_sub(self.first_out))
-    }
-
-    const fn out(&self, source: u64) -> u64 {
-        self.first_out
-            .wrapping_add(source.wrapping_sub(self.first_source))
-    }
-}
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,8 +92,7 @@ pub(crate) struct Subscription {
     /// The highest temporal layer that passes, and the one that is to pass from the next chance on.
     temporal: u8,
     temporal_limit: u8,
-    newest: Segment,
-    older: VecDeque<Segment>,
+    segments: Segments,
     /// Source index after the last one forwarded or dropped on purpose.
     next_source: u64,
     next_out: u64,
@@ -145,9 +106,7 @@ pub(crate) struct Subscription {
     last_picture: u16,
     last_tl0: u8,
     pub(crate) started: bool,
-    answers: Vec<(u64, Timestamp)>,
-    /// Retransmissions that are left, see [`MAX_CREDIT`].
-    credit: u16,
+    pub(crate) answers: Answers,
     pub(crate) rtx_next: u64,
     pub(crate) packets: u32,
     pub(crate) octets: u32,
@@ -192,19 +151,7 @@ impl Subscription {
             previous: None,
             temporal: target.temporal,
             temporal_limit: target.temporal,
-            newest: Segment {
-                layer: NO_LAYER,
-                first_source: 0,
-                first_out: FIRST_OUT,
-                timestamp_offset: 0,
-                picture_offset: 0,
-                tl0_offset: 0,
-            },
-            // Video will switch: not while packets are forwarded is the time to find memory for it.
-            older: match params.codec.kind() {
-                MediaKind::Audio => VecDeque::new(),
-                MediaKind::Video => VecDeque::with_capacity(MAX_OLDER + 1),
-            },
+            segments: Segments::new(params.codec.kind(), FIRST_OUT),
             next_source: 0,
             next_out: FIRST_OUT,
             begun: false,
@@ -216,8 +163,7 @@ impl Subscription {
             last_picture: 0,
             last_tl0: 0,
             started: false,
-            answers: Vec::new(),
-            credit: 0,
+            answers: Answers::default(),
             rtx_next: FIRST_OUT,
             packets: 0,
             octets: 0,
@@ -335,11 +281,7 @@ impl Subscription {
             self.stop();
         }
         // Also out of reach of retransmissions: a source index means nothing across sources.
-        for segment in self.older.iter_mut().chain([&mut self.newest]) {
-            if segment.layer == layer {
-                segment.layer = NO_LAYER;
-            }
-        }
+        self.segments.lose(layer);
     }
 
     /// What becomes of a packet of a layer of its track, of which the temporal layers up to `temporal` have the wanted frame
@@ -375,11 +317,11 @@ impl Subscription {
     }
 
     fn send(&mut self, packet: &PacketInfo) -> u64 {
-        let segment = &self.newest;
+        let segment = self.segments.newest();
         let out = segment.out(packet.index);
         self.next_source = packet.index + 1;
         self.next_out = out + 1;
-        self.credit = (self.credit + 1).min(MAX_CREDIT);
+        self.answers.earn();
         self.last_sent = packet.arrival;
         self.last_timestamp = packet.timestamp.wrapping_add(segment.timestamp_offset);
         if let Some(payload) = &packet.payload {
@@ -431,14 +373,7 @@ impl Subscription {
     }
 
     fn push_segment(&mut self, segment: Segment) {
-        // Before the first one there is nothing to find.
-        if self.newest.layer != NO_LAYER || !self.older.is_empty() {
-            if self.older.len() == MAX_OLDER {
-                self.older.pop_front();
-            }
-            self.older.push_back(self.newest);
-        }
-        self.newest = segment;
+        self.segments.push(segment);
         self.dropped_packets = 0;
         self.dropped_pictures = 0;
         self.dropped_timestamp = None;
@@ -447,15 +382,12 @@ impl Subscription {
     /// Packets were dropped on purpose before this one.
     fn close_gap(&mut self, source: u64) {
         // Holes of packets that were lost, not dropped, stay: they may be mended.
-        let first_out = self.newest.out(source) - self.dropped_packets;
+        let newest = *self.segments.newest();
         self.push_segment(Segment {
             first_source: source,
-            first_out,
-            picture_offset: self
-                .newest
-                .picture_offset
-                .wrapping_sub(self.dropped_pictures),
-            ..self.newest
+            first_out: newest.out(source) - self.dropped_packets,
+            picture_offset: newest.picture_offset.wrapping_sub(self.dropped_pictures),
+            ..newest
         });
     }
 
@@ -465,10 +397,10 @@ impl Subscription {
             layer,
             first_source: packet.index,
             first_out: self.next_out,
-            ..self.newest
+            ..*self.segments.newest()
         };
         if !std::mem::replace(&mut self.begun, true) {
-            self.newest = segment;
+            self.segments.begin(segment);
         } else {
             segment.timestamp_offset = self.align_timestamp(layer, packet, align);
             if let Some(payload) = &packet.payload {
@@ -504,14 +436,15 @@ impl Subscription {
                 as u32
         };
         let by_arrival = self.last_timestamp.wrapping_add(ticks(elapsed).max(1));
-        let by_reports = if layer == self.newest.layer {
-            Some(packet.timestamp.wrapping_add(self.newest.timestamp_offset))
+        let newest = self.segments.newest();
+        let by_reports = if layer == newest.layer {
+            Some(packet.timestamp.wrapping_add(newest.timestamp_offset))
         } else {
-            align(self.newest.layer).new_less_old.map(|difference| {
+            align(newest.layer).new_less_old.map(|difference| {
                 packet
                     .timestamp
                     .wrapping_sub(difference)
-                    .wrapping_add(self.newest.timestamp_offset)
+                    .wrapping_add(newest.timestamp_offset)
             })
         };
         let out = by_reports
@@ -530,30 +463,14 @@ impl Subscription {
     }
 
     fn forward_late(&self, layer: u8, source: u64) -> Forward {
-        let mut until = self.next_out;
-        for segment in std::iter::once(&self.newest).chain(self.older.iter().rev()) {
-            if segment.layer == layer && source >= segment.first_source {
-                let out = segment.out(source);
-                return if out < until {
-                    Forward::Send(out)
-                } else {
-                    Forward::Skip
-                };
-            }
-            until = segment.first_out;
-        }
-        Forward::Skip
+        self.segments
+            .hole_for(layer, source, self.next_out)
+            .map_or(Forward::Skip, Forward::Send)
     }
 
     /// The segment of an output number that was or could have been sent.
     pub(crate) fn segment_of(&self, out: u64) -> Option<&Segment> {
-        if out >= self.newest.first_out {
-            return (out < self.next_out).then_some(&self.newest);
-        }
-        self.older
-            .iter()
-            .rev()
-            .find(|segment| out >= segment.first_out)
+        self.segments.of(out, self.next_out)
     }
 
     /// The output number that a 16-bit sequence number of the subscriber means: the newest one sent.
@@ -567,25 +484,6 @@ impl Subscription {
         self.next_out
     }
 
-    /// A NACK asks for this number: `false` if it was answered less than `rtt` ago, or too much was asked for.
-    pub(crate) fn may_answer(&mut self, out: u64, rtt: Duration, now: Timestamp) -> bool {
-        if self.answers.is_empty() {
-            self.answers.resize(ANSWERS, (0, Timestamp::ZERO));
-        }
-        let Some(answer) = self.answers.get_mut(out as usize % ANSWERS) else {
-            return false;
-        };
-        if answer.0 == out && now.saturating_since(answer.1) < rtt {
-            return false;
-        }
-        let Some(left) = self.credit.checked_sub(1) else {
-            return false;
-        };
-        self.credit = left;
-        *answer = (out, now);
-        true
-    }
-
     /// The layer that was sent before the current one.
     pub(crate) const fn before(&self) -> Option<u8> {
         self.previous
@@ -593,7 +491,7 @@ impl Subscription {
 
     /// The newest segment, if something was sent.
     pub(crate) fn newest_segment(&self) -> Option<&Segment> {
-        (self.newest.layer != NO_LAYER).then_some(&self.newest)
+        self.segments.newest_sent()
     }
 
     /// The track's layers moved to other places.
@@ -601,7 +499,6 @@ impl Subscription {
         self.stop();
         self.previous = None;
         self.wanted = None;
-        self.older.clear();
-        self.newest.layer = NO_LAYER;
+        self.segments.lose_all();
     }
 }

@@ -197,28 +197,7 @@ impl Room {
 
     /// Rules 1 and 2 of protocol.md 5.2; what they leave waits for rule 3.
     pub(crate) fn match_by_cid(&mut self, id: ParticipantId) {
-        loop {
-            let Some(participant) = self.participants.get_mut(&id) else {
-                return;
-            };
-            let found = participant
-                .unmatched
-                .iter()
-                .enumerate()
-                .find_map(|(index, unmatched)| {
-                    let cid = unmatched.receiver.cid.as_ref()?;
-                    let pending = participant.pending.iter().position(|pending| {
-                        pending.kind == unmatched.receiver.params.kind && pending.cids.contains(cid)
-                    })?;
-                    Some((index, pending))
-                });
-            let Some((unmatched, pending)) = found else {
-                break;
-            };
-            let receiver = participant.unmatched.remove(unmatched).receiver;
-            let pending = participant.pending.remove(pending);
-            self.publish(id, pending, receiver);
-        }
+        self.publish_pairs(id, same_cid);
         self.schedule_match_by_kind(id);
     }
 
@@ -230,7 +209,7 @@ impl Room {
             participant
                 .pending
                 .iter()
-                .any(|pending| pending.kind == unmatched.receiver.params.kind)
+                .any(|pending| same_kind(pending, &unmatched.receiver))
         });
         let Some(candidate) = candidate else {
             self.timers.clear(TimerKind::Match(id));
@@ -250,6 +229,15 @@ impl Room {
     /// Rule 3: the oldest request of the same kind.
     pub(crate) fn match_by_kind(&mut self, id: ParticipantId) {
         self.timers.clear(TimerKind::Match(id));
+        self.publish_pairs(id, same_kind);
+    }
+
+    /// Publishes each section that waits for its request with the oldest request that `belongs` to it.
+    fn publish_pairs(
+        &mut self,
+        id: ParticipantId,
+        belongs: impl Fn(&PendingTrack, &Receiver) -> bool,
+    ) {
         loop {
             let Some(participant) = self.participants.get_mut(&id) else {
                 return;
@@ -262,7 +250,7 @@ impl Room {
                     let pending = participant
                         .pending
                         .iter()
-                        .position(|pending| pending.kind == unmatched.receiver.params.kind)?;
+                        .position(|pending| belongs(pending, &unmatched.receiver))?;
                     Some((index, pending))
                 });
             let Some((unmatched, pending)) = found else {
@@ -273,6 +261,18 @@ impl Room {
             self.publish(id, pending, receiver);
         }
     }
+}
+
+fn same_kind(pending: &PendingTrack, receiver: &Receiver) -> bool {
+    pending.kind == receiver.params.kind
+}
+
+fn same_cid(pending: &PendingTrack, receiver: &Receiver) -> bool {
+    let named = receiver
+        .cid
+        .as_ref()
+        .is_some_and(|cid| pending.cids.contains(cid));
+    named && same_kind(pending, receiver)
 }
 
 /// What the track of a request may be called in a description.

@@ -129,11 +129,7 @@ fn subscribers_can_align_sound_and_picture() {
 
 #[test]
 fn quality_tells_loss_and_round_trip() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(1);
     let mut last = None;
     for n in 0..300u32 {
         let frame = camera.frame(0, n == 0, 1, call.now);

@@ -1,15 +1,11 @@
 //! A full socket delays media by a few milliseconds and never costs memory.
 
-use crate::common::{Call, Camera};
-use plenum_types::{Codec, LayerTarget, Ssrc};
+use crate::common::Call;
+use plenum_types::Ssrc;
 
 #[test]
 fn a_short_block_loses_nothing() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [_, bob], mut camera, ssrc) = Call::watched(1);
     call.network.full = true;
     camera.shoot(&mut call, 0, true, 5);
     assert!(call.shard.is_blocked());
@@ -27,11 +23,7 @@ fn a_short_block_loses_nothing() {
 
 #[test]
 fn a_long_block_drops_what_is_late_and_retransmissions_mend_it() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [_, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, true, 5);
     call.take(bob, ssrc);
     call.network.full = true;
@@ -61,11 +53,7 @@ fn a_long_block_drops_what_is_late_and_retransmissions_mend_it() {
 
 #[test]
 fn a_full_queue_drops_whole_frames_and_asks_for_a_key_frame() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, true, 5);
     call.take(bob, ssrc);
     call.advance_millis(1_000);

@@ -53,6 +53,14 @@ impl TransmitSink for Wire {
     }
 }
 
+fn server_credentials(id: u64) -> IceCredentials {
+    credentials(&format!("0000server{id:06}"))
+}
+
+fn client_credentials(id: u64) -> IceCredentials {
+    credentials(&format!("client{id:04}"))
+}
+
 fn credentials(name: &str) -> IceCredentials {
     IceCredentials {
         ufrag: name.into(),
@@ -61,12 +69,16 @@ fn credentials(name: &str) -> IceCredentials {
 }
 
 impl Peer {
-    /// Takes what its downlink carries in this step; `false` if there was nothing.
-    fn receive(&mut self, now: Timestamp) -> bool {
-        let path = Path::Udp {
+    fn path(&self) -> Path {
+        Path::Udp {
             local: self.address,
             remote: SERVER.parse().unwrap(),
-        };
+        }
+    }
+
+    /// Takes what its downlink carries in this step; `false` if there was nothing.
+    fn receive(&mut self, now: Timestamp) -> bool {
+        let path = self.path();
         let mut received = false;
         while let Some(left) = self
             .queued
@@ -148,8 +160,7 @@ impl World {
     fn join(&mut self) -> usize {
         let place = self.peers.len();
         let id = place as u64 + 1;
-        let server = credentials(&format!("0000server{id:06}"));
-        let client = credentials(&format!("client{id:04}"));
+        let (server, client) = (server_credentials(id), client_credentials(id));
         let certificate = Arc::new(Certificate::generate().unwrap());
         let sctp = SctpParams {
             remote_port: 5_000,
@@ -171,13 +182,13 @@ impl World {
             },
         });
         let mut transport = Transport::new(TransportConfig {
-            local: client.clone(),
+            local: client,
             certificate,
             epoch: crate::common::epoch(),
         });
         transport.connect(
             &RemoteParams {
-                ice: server.clone(),
+                ice: server,
                 fingerprint: self.certificate.fingerprint(),
                 dtls_role: DtlsRole::Active,
                 sctp: Some(SctpParams {
@@ -187,28 +198,32 @@ impl World {
             },
             self.now,
         );
-        let address = SocketAddr::from(([10, 0, 0, 2], 20_000 + place as u16));
-        // Each side proves its path to the other.
-        self.shard.handle_datagram(
-            self.now,
-            SERVER.parse().unwrap(),
-            address,
-            &mut Self::check(id, &server, &client.ufrag),
-        );
-        let path = Path::Udp {
-            local: address,
-            remote: SERVER.parse().unwrap(),
-        };
-        transport.handle_stun(path, &Self::check(id, &client, &server.ufrag), self.now);
         self.peers.push(Peer {
             transport,
-            address,
+            address: SocketAddr::from(([10, 0, 0, 2], 20_000 + place as u16)),
             received: Vec::new(),
             open: Vec::new(),
             link: usize::MAX,
             queued: VecDeque::new(),
         });
+        self.check_path(place);
         place
+    }
+
+    /// Each side proves its path to the other.
+    fn check_path(&mut self, place: usize) {
+        let id = place as u64 + 1;
+        let (server, client) = (server_credentials(id), client_credentials(id));
+        let peer = &mut self.peers[place];
+        self.shard.handle_datagram(
+            self.now,
+            SERVER.parse().unwrap(),
+            peer.address,
+            &mut Self::check(id, &server, &client.ufrag),
+        );
+        let path = peer.path();
+        peer.transport
+            .handle_stun(path, &Self::check(id, &client, &server.ufrag), self.now);
     }
 
     /// Every now and then clients check their paths.
@@ -216,25 +231,8 @@ impl World {
         if !step.is_multiple_of(400) {
             return;
         }
-        for id in 1..=self.peers.len() as u64 {
-            let server = credentials(&format!("0000server{id:06}"));
-            let client = credentials(&format!("client{id:04}"));
-            let address = self.peers[id as usize - 1].address;
-            self.shard.handle_datagram(
-                self.now,
-                SERVER.parse().unwrap(),
-                address,
-                &mut Self::check(id, &server, &client.ufrag),
-            );
-            let path = Path::Udp {
-                local: address,
-                remote: SERVER.parse().unwrap(),
-            };
-            self.peers[id as usize - 1].transport.handle_stun(
-                path,
-                &Self::check(id, &client, &server.ufrag),
-                self.now,
-            );
+        for place in 0..self.peers.len() {
+            self.check_path(place);
         }
     }
 

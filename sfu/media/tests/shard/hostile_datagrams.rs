@@ -8,11 +8,7 @@ use plenum_types::{Codec, LayerTarget, Ssrc};
 
 #[test]
 fn malformed_datagrams_never_panic() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, true, 2);
     let mut random = fastrand::Rng::with_seed(4);
     let mut bytes = [0u8; 256];
@@ -87,11 +83,7 @@ fn a_flood_of_strangers_changes_nothing() {
 
 #[test]
 fn replayed_packets_are_dropped() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, true, 1);
     let packet = camera.frame(0, false, 1, call.now).remove(0);
     let sealed = call.sealed_rtp(alice, packet.extended, packet.header, &[], &packet.payload);
@@ -105,11 +97,7 @@ fn replayed_packets_are_dropped() {
 
 #[test]
 fn a_storm_of_key_frame_requests_is_one_request() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, true, 1);
     call.advance_millis(1_000);
     call.take_plis(alice);

@@ -68,11 +68,7 @@ fn many_tracks_do_not_make_a_client_louder() {
 
 #[test]
 fn nobody_gets_more_packets_again_than_they_got() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [_, bob], mut camera, ssrc) = Call::watched(1);
     let mut sent = Vec::new();
     let mut shoot = |call: &mut Call, key: bool| {
         camera.shoot(call, 0, key, 3);
@@ -110,11 +106,7 @@ fn nobody_gets_more_packets_again_than_they_got() {
 
 #[test]
 fn counts_and_lengths_that_lie_are_counted_and_change_nothing() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, true, 1);
     call.take_plis(alice);
     let [a, b, c, d] = ssrc.0.to_be_bytes();
@@ -143,11 +135,7 @@ fn counts_and_lengths_that_lie_are_counted_and_change_nothing() {
 
 #[test]
 fn padding_longer_than_the_packet_is_malformed() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
-    let mut camera = Camera::new(alice, 1, 1_000);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, true, 1);
     for (number, padding) in [0, 21, 255].into_iter().enumerate() {
         let mut packet = vec![0xa0, VP8.0, 0, number as u8, 0, 0, 0, 0];

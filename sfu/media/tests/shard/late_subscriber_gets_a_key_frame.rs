@@ -53,11 +53,7 @@ fn a_key_frame_is_asked_for_until_it_comes() {
 
 #[test]
 fn a_first_packet_that_was_overtaken_brings_the_rest_of_its_frame() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let mut camera = Camera::new(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    let (mut call, [_, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, false, 1);
     let frame = camera.frame(0, true, 3, call.now);
     for place in [1, 0, 2] {

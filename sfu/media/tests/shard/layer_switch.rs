@@ -87,11 +87,7 @@ fn silent_top_layer_switches_down() {
 
 #[test]
 fn a_still_screen_keeps_its_layer() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 2, 1_000);
-    let mut camera = Camera::new(alice, 2, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(2);
     for frame in 0..40 {
         for layer in 0..2 {
             camera.shoot(&mut call, layer, frame < 2, 2);
@@ -114,11 +110,7 @@ fn a_still_screen_keeps_its_layer() {
 
 #[test]
 fn a_layer_that_comes_later_is_switched_up_to() {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 2, 1_000);
-    let mut camera = Camera::new(alice, 2, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    let (mut call, [alice, bob], mut camera, ssrc) = Call::watched(2);
     camera.shoot(&mut call, 0, true, 1);
     assert_eq!(call.take(bob, ssrc).len(), 1);
     call.advance_millis(33);

@@ -7,11 +7,7 @@ use plenum_rtp::{RtpHeader, rtx};
 use plenum_types::{Codec, LayerTarget, PayloadType, SenderParams, ShardCommand, Ssrc};
 
 fn call_of_two() -> (Call, Camera, usize, Ssrc) {
-    let mut call = Call::new();
-    let (alice, bob) = (call.join(), call.join());
-    let track = call.add_video(alice, 1, 1_000);
-    let mut camera = Camera::new(alice, 1, 1_000);
-    let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+    let (mut call, [_, bob], mut camera, ssrc) = Call::watched(1);
     camera.shoot(&mut call, 0, true, 3);
     (call, camera, bob, ssrc)
 }

@@ -14,8 +14,7 @@ use std::time::Duration;
 
 /// The room on another member, whose clock started elsewhere.
 fn moved(world: &World) -> World {
-    let bytes = serde_json::to_vec(&world.room.snapshot().unwrap()).unwrap();
-    let snapshot = RoomSnapshot::parse(&bytes).unwrap();
+    let snapshot = stored(&world.room.snapshot().unwrap());
     let mut config = config();
     config.sid = "RM_other".into();
     let now = Timestamp::from_millis(77);
@@ -31,6 +30,37 @@ fn moved(world: &World) -> World {
     World::around(room, now)
 }
 
+/// A snapshot as the next home reads it.
+fn stored(snapshot: &RoomSnapshot) -> RoomSnapshot {
+    let bytes = serde_json::to_vec(snapshot).unwrap();
+    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
+    RoomSnapshot::parse(&bytes).unwrap()
+}
+
+fn update(world: &mut World, request: proto::UpdateParticipantRequest) {
+    world.api(ApiRequest::UpdateParticipant(request)).unwrap();
+}
+
+/// Two hundred participants of this name, to each of whom the API has given permissions and a text.
+fn crowd(name: &str) -> World {
+    let mut world = World::default();
+    for index in 0..200 {
+        let identity = format!("guest {index}");
+        world.join(&identity);
+        update(
+            &mut world,
+            proto::UpdateParticipantRequest {
+                identity,
+                name: name.to_owned(),
+                metadata: "m".repeat(2_000),
+                permission: Some(proto::ParticipantPermission::default()),
+                ..Default::default()
+            },
+        );
+    }
+    world
+}
+
 #[test]
 fn sid_metadata_and_what_the_api_changed_survive() {
     let mut world = World::default();
@@ -39,20 +69,19 @@ fn sid_metadata_and_what_the_api_changed_survive() {
     world
         .api(ApiRequest::UpdateRoomMetadata("agenda".to_owned()))
         .unwrap();
-    world
-        .api(ApiRequest::UpdateParticipant(
-            proto::UpdateParticipantRequest {
-                identity: "alice".to_owned(),
-                name: "Dr. Alice".to_owned(),
-                permission: Some(proto::ParticipantPermission {
-                    can_publish: true,
-                    can_subscribe: true,
-                    ..Default::default()
-                }),
+    update(
+        &mut world,
+        proto::UpdateParticipantRequest {
+            identity: "alice".to_owned(),
+            name: "Dr. Alice".to_owned(),
+            permission: Some(proto::ParticipantPermission {
+                can_publish: true,
+                can_subscribe: true,
                 ..Default::default()
-            },
-        ))
-        .unwrap();
+            }),
+            ..Default::default()
+        },
+    );
     world
         .api(ApiRequest::MutePublishedTrack {
             identity: "alice".into(),
@@ -129,9 +158,7 @@ fn a_snapshot_always_fits() {
             }),
         );
     }
-    let bytes = serde_json::to_vec(&world.room.snapshot().unwrap()).unwrap();
-    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
-    assert!(RoomSnapshot::parse(&bytes).is_ok());
+    stored(&world.room.snapshot().unwrap());
 }
 
 #[test]
@@ -180,19 +207,16 @@ fn one_large_text_costs_nobody_else_anything() {
                 ..Default::default()
             }),
         );
-        world
-            .api(ApiRequest::UpdateParticipant(
-                proto::UpdateParticipantRequest {
-                    identity,
-                    permission: Some(proto::ParticipantPermission::default()),
-                    ..Default::default()
-                },
-            ))
-            .unwrap();
+        update(
+            &mut world,
+            proto::UpdateParticipantRequest {
+                identity,
+                permission: Some(proto::ParticipantPermission::default()),
+                ..Default::default()
+            },
+        );
     }
-    let snapshot = world.room.snapshot().unwrap();
-    let bytes = serde_json::to_vec(&snapshot).unwrap();
-    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
+    let snapshot = stored(&world.room.snapshot().unwrap());
     assert_eq!(snapshot.participants.len(), 20);
     for (identity, overrides) in &snapshot.participants {
         assert!(overrides.permissions.is_some(), "{identity}");
@@ -207,22 +231,7 @@ fn one_large_text_costs_nobody_else_anything() {
 
 #[test]
 fn permissions_of_two_hundred_participants_fit_beside_their_texts() {
-    let mut world = World::default();
-    for index in 0..200 {
-        let identity = format!("guest {index}");
-        world.join(&identity);
-        world
-            .api(ApiRequest::UpdateParticipant(
-                proto::UpdateParticipantRequest {
-                    identity,
-                    name: "n".repeat(256),
-                    metadata: "m".repeat(2_000),
-                    permission: Some(proto::ParticipantPermission::default()),
-                    ..Default::default()
-                },
-            ))
-            .unwrap();
-    }
+    let world = crowd(&"n".repeat(256));
     let snapshot = world.room.snapshot().unwrap();
     assert_eq!(snapshot.participants.len(), 200);
     assert!(
@@ -241,21 +250,7 @@ fn permissions_of_two_hundred_participants_fit_beside_their_texts() {
 
 #[test]
 fn what_agents_were_asked_for_fits_beside_all_else() {
-    let mut world = World::default();
-    for index in 0..200 {
-        let identity = format!("guest {index}");
-        world.join(&identity);
-        world
-            .api(ApiRequest::UpdateParticipant(
-                proto::UpdateParticipantRequest {
-                    identity,
-                    metadata: "m".repeat(2_000),
-                    permission: Some(proto::ParticipantPermission::default()),
-                    ..Default::default()
-                },
-            ))
-            .unwrap();
-    }
+    let world = crowd("");
     let agents: Vec<_> = (0..32)
         .map(|index| DispatchSnapshot {
             asked: format!("{index}{}", "a".repeat(4_000)),
@@ -271,9 +266,7 @@ fn what_agents_were_asked_for_fits_beside_all_else() {
         })
         .collect();
     let snapshot = world.room.snapshot().unwrap().with_agents(agents.clone());
-    let bytes = serde_json::to_vec(&snapshot).unwrap();
-    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
-    let snapshot = RoomSnapshot::parse(&bytes).unwrap();
+    let snapshot = stored(&snapshot);
     assert_eq!(snapshot.participants.len(), 200);
     let asked = |agents: &[DispatchSnapshot]| -> Vec<_> {
         agents.iter().map(|agent| agent.asked.clone()).collect()

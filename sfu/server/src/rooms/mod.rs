@@ -4,7 +4,9 @@
 //! through [`Rooms::connect`] and by the server API through [`Rooms::call`]. There is no lock around a room: its task owns
 //! it, and everything else is a message to that task.
 
+mod grants;
 mod moving;
+mod new_room;
 mod open;
 mod registry;
 mod task;
@@ -12,7 +14,8 @@ mod travel;
 mod waiting;
 
 pub use moving::{MoveError, Mover};
-pub use open::{Held, NewRoom, OpenError, RoomDefaults};
+pub use new_room::{NewRoom, RoomDefaults};
+pub use open::{Held, OpenError};
 pub(crate) use registry::{API_ANSWER, rpc_answer, state_mismatch};
 pub use registry::{RoomSummary, Rooms, RoomsConfig};
 

@@ -27,7 +27,8 @@ use tokio::{
 
 use super::{
     MoveError, Mover, NewRoom, OpenError, RoomDefaults,
-    open::{Held, Slot, join_of},
+    grants::join_of,
+    open::{Held, Slot},
     task::{NewConnection, RoomMessage},
     waiting::Waiting,
 };

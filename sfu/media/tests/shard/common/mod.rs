@@ -28,8 +28,9 @@ use plenum_transport::{
     SrtpReceiver, SrtpSender,
 };
 use plenum_types::{
-    IceCredentials, ParticipantId, PayloadType, RoomHandle, RoomToShard, ShardCommand, ShardEvent,
-    ShardId, SrtpProfile, Ssrc, Timestamp, TransportId, TransportParams, WallClock,
+    Codec, IceCredentials, LayerTarget, ParticipantId, PayloadType, RoomHandle, RoomToShard,
+    ShardCommand, ShardEvent, ShardId, SrtpProfile, Ssrc, Timestamp, TransportId, TransportParams,
+    WallClock,
 };
 
 pub const ROOM: RoomHandle = RoomHandle(1);
@@ -116,6 +117,17 @@ impl Call {
             room: ROOM,
             next_id: 1,
         }
+    }
+
+    /// Alice films in so many layers, the first with SSRC 1,000, and Bob gets the best of it. Their places, her camera and
+    /// the SSRC that Bob gets it under.
+    pub fn watched(layers: u8) -> (Self, [usize; 2], Camera, Ssrc) {
+        let mut call = Self::new();
+        let (alice, bob) = (call.join(), call.join());
+        let track = call.add_video(alice, layers, 1_000);
+        let (_, ssrc) = call.subscribe(bob, track, Codec::Vp8, LayerTarget::HIGHEST);
+        let camera = Camera::new(alice, layers, 1_000);
+        (call, [alice, bob], camera, ssrc)
     }
 
     pub fn id(&mut self) -> u64 {

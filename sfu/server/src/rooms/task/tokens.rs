@@ -6,7 +6,7 @@ use plenum_room::{ConnectionId, Grants, SignalMessage};
 use plenum_types::RoomName;
 
 use super::RoomTask;
-use crate::rooms::open::claims_of;
+use crate::rooms::grants::claims_of;
 
 /// A refreshed token lives at least this long (protocol.md 3.2).
 const REFRESHED_TTL_SECONDS: u64 = 600;

@@ -1,15 +1,8 @@
 //! DTLS and SRTP between two Transports.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a panic in a test is a failed test"
-)]
-
-mod common;
 
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use plenum_transport::{MAX_SRTP_OVERHEAD, MAX_TRANSMIT, OpenError, TransportEvent};
 use plenum_types::{DtlsRole, DtlsVersion, FailureCause, Fingerprint, SrtpProfile, Timestamp};
 

@@ -1,12 +1,5 @@
 //! Who is judged dead, and who is not.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
-
 use std::time::Duration;
 
 use plenum_cluster::detector::{Detector, Evidence, Health, ProbeFailure, Verdict};

@@ -68,7 +68,6 @@ impl RedisServer {
     }
 
     /// Stops its process as a debugger would, so that it accepts connections and answers nothing.
-    #[allow(dead_code, reason = "not every test file freezes it")]
     pub(crate) fn freeze(&self, frozen: bool) {
         let pid = self.child.as_ref().unwrap().id().to_string();
         let signal = if frozen { "-STOP" } else { "-CONT" };

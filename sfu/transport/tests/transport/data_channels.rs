@@ -1,15 +1,8 @@
 //! SCTP and DCEP between two Transports.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a panic in a test is a failed test"
-)]
-
-mod common;
 
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use plenum_transport::{DataError, MAX_TRANSMIT, TransportEvent};
 use plenum_types::DataChannel;
 

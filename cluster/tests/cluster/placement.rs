@@ -1,12 +1,5 @@
 //! Where rooms without a home go.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
-
 use std::collections::BTreeMap;
 
 use plenum_cluster::directory::{Capacity, Holder};

@@ -1,14 +1,6 @@
 //! What v0 clients are sent: we offer, they answer.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic here is a failed test"
-)]
 
-mod common;
-
-use common::{audio, chromium, direction, firefox, local, section, video};
+use crate::common::{audio, chromium, direction, firefox, local, section, video};
 use plenum_negotiation::{NegotiationError, Offerer};
 use plenum_types::{DtlsRole, SubscriptionId};
 

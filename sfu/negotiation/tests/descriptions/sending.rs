@@ -1,14 +1,8 @@
 //! What v1 clients are sent, in sections that they offer.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic here is a failed test"
-)]
 
-mod common;
-
-use common::{audio, chromium, direction, exchange, firefox, local, mids, section, video};
+use crate::common::{
+    LIBWEBRTC_JOIN, audio, chromium, direction, exchange, firefox, local, mids, section, video,
+};
 use plenum_negotiation::{Answerer, SectionsRequirement};
 use plenum_types::{Candidate, Codec, RtpExtension, SubscriptionId};
 
@@ -21,7 +15,7 @@ fn tracks_bound_before_the_first_offer_are_in_its_answer() {
     for (offer, opus, vp8, rtx) in [
         (chromium::JOIN, 111, 96, 97),
         (firefox::JOIN, 109, 120, 124),
-        (common::LIBWEBRTC_JOIN, 111, 96, 97),
+        (LIBWEBRTC_JOIN, 111, 96, 97),
     ] {
         let mut answerer = Answerer::single(local());
         answerer.bind(audio(1)).unwrap();

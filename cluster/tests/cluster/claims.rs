@@ -1,24 +1,15 @@
 //! The rules of claims, whatever members ask for in whatever order: the Directory in memory and the one in a real Redis.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
-
-mod redis_server;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::redis_server::RedisServer;
 use bytes::Bytes;
 use plenum_cluster::directory::*;
 use plenum_cluster::member_api::{Load, MemberState};
 use plenum_cluster::{Epoch, Incarnation, NodeId, PoolKey, RoomKey};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use redis_server::RedisServer;
 
 /// Lives of members: more than one per member.
 const LIVES: u8 = 6;

@@ -1,23 +1,14 @@
 //! What every Directory must do, run against the one in memory and the one in a real Redis.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic is a failed test"
-)]
-
-mod redis_server;
-
 use std::time::Duration;
 
+use crate::redis_server::RedisServer;
 use bytes::Bytes;
 use plenum_cluster::clock::boottime;
 use plenum_cluster::directory::*;
 use plenum_cluster::member_api::{Load, MemberState, RoomSpec};
 use plenum_cluster::placement::{Candidate, Placement};
 use plenum_cluster::{Epoch, Incarnation, NodeId, PoolKey, RoomKey, take_over};
-use redis_server::RedisServer;
 
 fn room(name: &str) -> RoomKey {
     RoomKey::new(name).unwrap()

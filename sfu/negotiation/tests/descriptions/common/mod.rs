@@ -1,6 +1,5 @@
 //! What the tests share: a member, tracks, and offers as clients wrote them (`fixtures/`: Chromium 156, Firefox 153 ESR,
 //! and the libwebrtc of the Python SDK 1.2.1; each client's files are the successive offers of one connection).
-#![allow(dead_code)]
 
 use plenum_negotiation::{Answer, Answerer, LocalParams, OfferOutcome, OutgoingTrack};
 use plenum_types::{Candidate, Codec, Fingerprint, MediaPolicy, ShardId, SubscriptionId, TrackSid};
@@ -71,38 +70,38 @@ pub(crate) fn mids(answer: &Answer) -> Vec<(&str, &str)> {
 }
 
 pub(crate) mod chromium {
-    pub(crate) const JOIN: &str = include_str!("../fixtures/chromium_join.sdp");
-    pub(crate) const PUBLISH: &str = include_str!("../fixtures/chromium_publish.sdp");
-    pub(crate) const GROW: &str = include_str!("../fixtures/chromium_grow.sdp");
-    pub(crate) const UNPUBLISH: &str = include_str!("../fixtures/chromium_unpublish.sdp");
-    pub(crate) const RESTART: &str = include_str!("../fixtures/chromium_restart.sdp");
-    pub(crate) const STOPPED: &str = include_str!("../fixtures/chromium_stopped.sdp");
-    pub(crate) const RECYCLED: &str = include_str!("../fixtures/chromium_recycled.sdp");
+    pub(crate) const JOIN: &str = include_str!("../../fixtures/chromium_join.sdp");
+    pub(crate) const PUBLISH: &str = include_str!("../../fixtures/chromium_publish.sdp");
+    pub(crate) const GROW: &str = include_str!("../../fixtures/chromium_grow.sdp");
+    pub(crate) const UNPUBLISH: &str = include_str!("../../fixtures/chromium_unpublish.sdp");
+    pub(crate) const RESTART: &str = include_str!("../../fixtures/chromium_restart.sdp");
+    pub(crate) const STOPPED: &str = include_str!("../../fixtures/chromium_stopped.sdp");
+    pub(crate) const RECYCLED: &str = include_str!("../../fixtures/chromium_recycled.sdp");
     /// Without simulcast; not of the same connection.
-    pub(crate) const PLAIN: &str = include_str!("../fixtures/chromium_plain.sdp");
+    pub(crate) const PLAIN: &str = include_str!("../../fixtures/chromium_plain.sdp");
     /// Video in H264 only; not of the same connection.
-    pub(crate) const H264: &str = include_str!("../fixtures/chromium_h264.sdp");
+    pub(crate) const H264: &str = include_str!("../../fixtures/chromium_h264.sdp");
     /// Answer to an offer of data, one audio and one video section.
-    pub(crate) const SUBSCRIBER: &str = include_str!("../fixtures/chromium_subscriber_two.sdp");
+    pub(crate) const SUBSCRIBER: &str = include_str!("../../fixtures/chromium_subscriber_two.sdp");
     /// The successive offers.
     pub(crate) const ALL: [&str; 7] = [JOIN, PUBLISH, GROW, UNPUBLISH, RESTART, STOPPED, RECYCLED];
 }
 
 pub(crate) mod firefox {
-    pub(crate) const JOIN: &str = include_str!("../fixtures/firefox_join.sdp");
-    pub(crate) const PUBLISH: &str = include_str!("../fixtures/firefox_publish.sdp");
-    pub(crate) const GROW: &str = include_str!("../fixtures/firefox_grow.sdp");
-    pub(crate) const UNPUBLISH: &str = include_str!("../fixtures/firefox_unpublish.sdp");
-    pub(crate) const RESTART: &str = include_str!("../fixtures/firefox_restart.sdp");
-    pub(crate) const STOPPED: &str = include_str!("../fixtures/firefox_stopped.sdp");
-    pub(crate) const RECYCLED: &str = include_str!("../fixtures/firefox_recycled.sdp");
+    pub(crate) const JOIN: &str = include_str!("../../fixtures/firefox_join.sdp");
+    pub(crate) const PUBLISH: &str = include_str!("../../fixtures/firefox_publish.sdp");
+    pub(crate) const GROW: &str = include_str!("../../fixtures/firefox_grow.sdp");
+    pub(crate) const UNPUBLISH: &str = include_str!("../../fixtures/firefox_unpublish.sdp");
+    pub(crate) const RESTART: &str = include_str!("../../fixtures/firefox_restart.sdp");
+    pub(crate) const STOPPED: &str = include_str!("../../fixtures/firefox_stopped.sdp");
+    pub(crate) const RECYCLED: &str = include_str!("../../fixtures/firefox_recycled.sdp");
     /// Video in VP9 only; not of the same connection.
-    pub(crate) const VP9: &str = include_str!("../fixtures/firefox_vp9.sdp");
+    pub(crate) const VP9: &str = include_str!("../../fixtures/firefox_vp9.sdp");
     /// Answer to an offer of data, one audio and one video section.
-    pub(crate) const SUBSCRIBER: &str = include_str!("../fixtures/firefox_subscriber_two.sdp");
+    pub(crate) const SUBSCRIBER: &str = include_str!("../../fixtures/firefox_subscriber_two.sdp");
     /// The successive offers.
     pub(crate) const ALL: [&str; 7] = [JOIN, PUBLISH, GROW, UNPUBLISH, RESTART, STOPPED, RECYCLED];
 }
 
 /// First offer of the Python SDK.
-pub(crate) const LIBWEBRTC_JOIN: &str = include_str!("../fixtures/libwebrtc_join.sdp");
+pub(crate) const LIBWEBRTC_JOIN: &str = include_str!("../../fixtures/libwebrtc_join.sdp");

@@ -1,14 +1,6 @@
 //! Descriptions that no client writes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic here is a failed test"
-)]
 
-mod common;
-
-use common::{chromium, exchange, firefox, local};
+use crate::common::{LIBWEBRTC_JOIN, audio, chromium, exchange, firefox, local, video};
 use plenum_negotiation::{Answerer, NegotiationError, Offerer, limits};
 
 fn offer(sdp: &str) -> Result<(), NegotiationError> {
@@ -19,7 +11,7 @@ fn offer(sdp: &str) -> Result<(), NegotiationError> {
 /// Any text: no panic, and after a refusal the next good offer is answered.
 fn survive(text: &str) {
     let mut answerer = Answerer::single(local());
-    answerer.bind(common::video(1)).unwrap();
+    answerer.bind(video(1)).unwrap();
     if answerer.accept_offer(text, 1).is_ok() {
         let answer = answerer.write_answer().unwrap();
         assert!(answer.sdp.starts_with("v=0\r\n"));
@@ -27,7 +19,7 @@ fn survive(text: &str) {
         exchange(&mut answerer, chromium::JOIN);
     }
     let mut offerer = Offerer::subscriber(local());
-    offerer.bind(common::video(1)).unwrap();
+    offerer.bind(video(1)).unwrap();
     offerer.write_offer().unwrap();
     let _ = offerer.accept_answer(text, 0);
 }
@@ -99,11 +91,11 @@ fn limits_are_named() {
     }
     let mut answerer = Answerer::single(local());
     for subscription in 0..limits::MAX_OUTGOING as u64 {
-        answerer.bind(common::audio(subscription)).unwrap();
+        answerer.bind(audio(subscription)).unwrap();
     }
-    assert!(answerer.bind(common::audio(u64::MAX)).is_err());
+    assert!(answerer.bind(audio(u64::MAX)).is_err());
     // One that is known may still be changed.
-    answerer.bind(common::audio(1)).unwrap();
+    answerer.bind(audio(1)).unwrap();
 }
 
 #[test]
@@ -170,7 +162,7 @@ fn another_certificate_needs_another_connection() {
     exchange(&mut answerer, chromium::JOIN);
     // Another join has another certificate.
     assert_eq!(
-        answerer.accept_offer(common::LIBWEBRTC_JOIN, 2),
+        answerer.accept_offer(LIBWEBRTC_JOIN, 2),
         Err(NegotiationError::FingerprintChanged)
     );
     // The state is as before.
@@ -189,7 +181,7 @@ fn sections_do_not_vanish() {
 #[test]
 fn an_ssrc_of_ours_in_an_offer_is_refused() {
     let mut answerer = Answerer::single(local());
-    answerer.bind(common::video(1)).unwrap();
+    answerer.bind(video(1)).unwrap();
     let (_, answer) = exchange(&mut answerer, chromium::JOIN);
     let stolen = answer.started[0].params.ssrc;
     let offer = chromium::JOIN.replace(
@@ -215,7 +207,7 @@ fn calls_out_of_order_are_errors() {
 #[test]
 fn a_stream_name_can_not_write_lines_into_an_answer() {
     let mut answerer = Answerer::single(local());
-    let mut track = common::audio(1);
+    let mut track = audio(1);
     track.stream_id = "PA_1|x\r\na=inactive".into();
     answerer.bind(track).unwrap();
     let (_, answer) = exchange(&mut answerer, chromium::JOIN);

@@ -1,15 +1,8 @@
 //! Datagrams that nobody meant to send.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a panic in a test is a failed test"
-)]
-
-mod common;
 
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use plenum_transport::{DatagramKind, Transport, classify};
 use plenum_types::{DtlsRole, Timestamp};
 

@@ -1,20 +1,14 @@
 //! What clients publish.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic here is a failed test"
-)]
 
-mod common;
-
-use common::{chromium, direction, exchange, firefox, local, section};
+use crate::common::{
+    LIBWEBRTC_JOIN, audio, chromium, direction, exchange, firefox, local, section,
+};
 use plenum_negotiation::{Answerer, AudioPolicy, NegotiationError};
 use plenum_types::{Codec, DtlsRole, MediaKind, Mid, RtpExtension};
 
 #[test]
 fn the_first_offer_tells_the_other_side() {
-    for offer in [chromium::JOIN, firefox::JOIN, common::LIBWEBRTC_JOIN] {
+    for offer in [chromium::JOIN, firefox::JOIN, LIBWEBRTC_JOIN] {
         let mut answerer = Answerer::single(local());
         let (outcome, answer) = exchange(&mut answerer, offer);
         let remote = outcome.remote.unwrap();
@@ -309,7 +303,7 @@ fn a_publisher_connection_answers_recvonly_sections_inactive() {
         assert_eq!(direction(&answer.sdp, mid), "inactive");
     }
     assert!(matches!(
-        answerer.bind(common::audio(1)),
+        answerer.bind(audio(1)),
         Err(NegotiationError::OutOfOrder { .. })
     ));
     assert!(!answerer.needs_offer());

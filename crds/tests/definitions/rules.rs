@@ -1,11 +1,5 @@
 //! The definitions hold what the operator, the chart and users rely on.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a panic here is a failed test"
-)]
-
 use plenum_crds::{MediaPool, MediaPoolSpec, NetworkMode, Room, all};
 use serde_json::Value;
 
@@ -68,10 +62,10 @@ fn sample(text: &str, kind: &str) -> Value {
 #[test]
 fn samples_fit_the_types() {
     let pool = sample(
-        include_str!("../../config/samples/mediapool.yaml"),
+        include_str!("../../../config/samples/mediapool.yaml"),
         "MediaPool",
     );
-    let room = sample(include_str!("../../config/samples/room.yaml"), "Room");
+    let room = sample(include_str!("../../../config/samples/room.yaml"), "Room");
     let pool: MediaPool = serde_json::from_value(pool).unwrap();
     let room: Room = serde_json::from_value(room).unwrap();
     assert_eq!(

@@ -1,14 +1,6 @@
 //! Which codecs come out of a browser's offer, in which order and how they shall be sent.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    reason = "a panic in a test is a failed test"
-)]
 
-mod common;
-
-use common::{chromium, exchange, local, section, track};
+use crate::common::{chromium, exchange, local, section, track};
 use plenum_negotiation::{Answerer, AudioPolicy, LocalParams, Offerer};
 use plenum_types::{Codec, MediaPolicy, Mid, PayloadType, RtpExtension};
 

@@ -1,5 +1,4 @@
 //! Two Transports joined by a link that loses, repeats and delays datagrams from a seed.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::{
     collections::VecDeque,

@@ -1,15 +1,8 @@
 //! Connectivity checks, paths, restarts.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a panic in a test is a failed test"
-)]
-
-mod common;
 
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use plenum_transport::{ConnectivityCheck, StunOutcome, TransportEvent, ufrag_of};
 use plenum_types::{IceCredentials, Timestamp};
 
