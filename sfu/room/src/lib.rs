@@ -57,7 +57,7 @@ mod updates;
 
 pub use allowance::{Allowance, MemberAllowances, Place};
 pub use api::{ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse};
-pub use config::{KeepAlive, Limits, RoomConfig, RoomSettings, ServerIdentity};
+pub use config::{KeepAlive, Limits, RoomConfig, RoomMetadataError, RoomSettings, ServerIdentity};
 pub use data::SERVER_PROTOCOL;
 pub use grants::{Grants, ParticipantKind, Permissions};
 pub use input::{
@@ -67,5 +67,5 @@ pub use inspect::{RoomView, Stall};
 pub use output::{JoinStep, RoomOutput, SignalMessage};
 pub use room::{Room, RoomStats};
 pub use rpc::{MAX_RPC_TIMEOUT, rpc_timeout};
-pub use snapshot::{DispatchSnapshot, JobSnapshot, RoomSnapshot, SnapshotError};
+pub use snapshot::{DispatchSnapshot, JobSnapshot, LeftOut, RoomSnapshot, SnapshotError};
 pub use travel::{Traveller, room_moved};

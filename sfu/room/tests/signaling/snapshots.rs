@@ -5,8 +5,8 @@ use livekit_protocol::{
     self as proto, signal_request::Message as Request, signal_response::Message,
 };
 use plenum_room::{
-    ApiRequest, ApiResponse, DispatchSnapshot, EndReason, JobSnapshot, Room, RoomInput, RoomOutput,
-    RoomSnapshot, SnapshotError,
+    ApiRequest, ApiResponse, DispatchSnapshot, EndReason, JobSnapshot, LeftOut, Limits, Room,
+    RoomInput, RoomOutput, RoomSnapshot, SnapshotError, snapshot::MAX_SNAPSHOT_BYTES,
 };
 use plenum_types::Timestamp;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -129,9 +129,55 @@ fn a_snapshot_always_fits() {
             }),
         );
     }
-    let bytes = serde_json::to_vec(&world.room.snapshot().unwrap()).unwrap();
-    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
+    let snapshot = world.room.snapshot().unwrap();
+    let left_out = snapshot.left_out;
+    assert!(
+        left_out.texts > 0 && left_out.participants == 0,
+        "{left_out:?}"
+    );
+    let bytes = serde_json::to_vec(&snapshot).unwrap();
+    assert!(bytes.len() <= MAX_SNAPSHOT_BYTES);
     assert!(RoomSnapshot::parse(&bytes).is_ok());
+}
+
+#[test]
+fn the_longest_metadata_costs_neither_permissions_nor_agents() {
+    let mut world = World::default();
+    // Two bytes each as JSON.
+    let metadata = "\"".repeat(Limits::default().metadata_bytes);
+    world
+        .api(ApiRequest::UpdateRoomMetadata(metadata.clone()))
+        .unwrap();
+    for index in 0..200 {
+        let identity = format!("guest {index}");
+        world.join(&identity);
+        world
+            .api(ApiRequest::UpdateParticipant(
+                proto::UpdateParticipantRequest {
+                    identity,
+                    metadata: "m".repeat(1_000),
+                    permission: Some(proto::ParticipantPermission::default()),
+                    ..Default::default()
+                },
+            ))
+            .unwrap();
+    }
+    let agents: Vec<_> = (0..32)
+        .map(|index| DispatchSnapshot {
+            asked: format!("{index}{}", "a".repeat(4_000)),
+            nameless: false,
+            jobs: Vec::new(),
+            ended: Vec::new(),
+        })
+        .collect();
+    let snapshot = world.room.snapshot().unwrap().with_agents(agents.clone());
+    assert_eq!(snapshot.left_out, LeftOut::default());
+    let bytes = serde_json::to_vec(&snapshot).unwrap();
+    let kept = RoomSnapshot::parse(&bytes).unwrap();
+    assert_eq!(kept, snapshot);
+    assert_eq!(kept.settings.metadata, metadata);
+    assert_eq!(kept.participants.len(), 200);
+    assert_eq!(kept.agents, agents);
 }
 
 #[test]
@@ -141,7 +187,7 @@ fn strange_snapshots_are_refused() {
         Err(SnapshotError::Malformed(_))
     ));
     assert!(matches!(
-        RoomSnapshot::parse(&vec![b' '; 300 * 1024]),
+        RoomSnapshot::parse(&vec![b' '; MAX_SNAPSHOT_BYTES + 1]),
         Err(SnapshotError::TooLarge(_))
     ));
     let world = World::default();
@@ -192,7 +238,7 @@ fn one_large_text_costs_nobody_else_anything() {
     }
     let snapshot = world.room.snapshot().unwrap();
     let bytes = serde_json::to_vec(&snapshot).unwrap();
-    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
+    assert!(bytes.len() <= MAX_SNAPSHOT_BYTES);
     assert_eq!(snapshot.participants.len(), 20);
     for (identity, overrides) in &snapshot.participants {
         assert!(overrides.permissions.is_some(), "{identity}");
@@ -272,7 +318,7 @@ fn what_agents_were_asked_for_fits_beside_all_else() {
         .collect();
     let snapshot = world.room.snapshot().unwrap().with_agents(agents.clone());
     let bytes = serde_json::to_vec(&snapshot).unwrap();
-    assert!(bytes.len() <= plenum_room::snapshot::MAX_SNAPSHOT_BYTES);
+    assert!(bytes.len() <= MAX_SNAPSHOT_BYTES);
     let snapshot = RoomSnapshot::parse(&bytes).unwrap();
     assert_eq!(snapshot.participants.len(), 200);
     let asked = |agents: &[DispatchSnapshot]| -> Vec<_> {
