@@ -75,7 +75,14 @@ impl Room {
                 let id = self.find(identity.as_str())?;
                 self.participant_answer(id)
             }
-            ApiRequest::RemoveParticipant(identity) => {
+            ApiRequest::RemoveParticipant {
+                identity,
+                revoke_tokens_before,
+            } => {
+                if let Some(before) = revoke_tokens_before {
+                    self.revoked.add(identity.clone(), before);
+                    self.snapshot_dirty = true;
+                }
                 let id = self.find(identity.as_str())?;
                 self.remove(
                     id,

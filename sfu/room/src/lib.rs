@@ -42,6 +42,7 @@ mod quality;
 mod recent;
 mod regression;
 mod resume;
+mod revocations;
 mod rpc;
 mod settings;
 mod shard_events;
@@ -65,6 +66,7 @@ pub use input::{
 };
 pub use inspect::{RoomView, Stall};
 pub use output::{JoinStep, RoomOutput, SignalMessage};
+pub use revocations::Revocations;
 pub use room::{Room, RoomStats};
 pub use rpc::{MAX_RPC_TIMEOUT, rpc_timeout};
 pub use snapshot::{DispatchSnapshot, JobSnapshot, LeftOut, RoomSnapshot, SnapshotError};

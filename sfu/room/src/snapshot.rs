@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use plenum_types::{ParticipantIdentity, RoomSid, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Grants, Permissions, Room, RoomConfig, RoomSettings, config::METADATA_BYTES};
+use crate::{
+    Grants, Permissions, Revocations, Room, RoomConfig, RoomSettings, config::METADATA_BYTES,
+};
 
 /// Most bytes of the room's metadata as JSON, without its quotes. Quotation marks, backslashes and line breaks take two bytes
 /// each there, so that only a text of many other control characters, six bytes each, is too long before it has
 /// [`METADATA_BYTES`].
 pub(crate) const MAX_METADATA_JSON_BYTES: usize = 2 * METADATA_BYTES;
-/// Most bytes of all else: 160 KiB of what agents were asked for, permissions and mutes of a thousand participants, and as many
-/// of their texts and jobs as there is place for.
+/// Most bytes of all else: 160 KiB of what agents were asked for, revoked tokens, permissions and mutes of a thousand
+/// participants, and as many of their texts and jobs as there is place for.
 const MAX_REST_BYTES: usize = 512 * 1024;
 /// Most bytes of a snapshot (claims.md rule 15): the sum, so that what may be set is kept.
 pub const MAX_SNAPSHOT_BYTES: usize = MAX_METADATA_JSON_BYTES + MAX_REST_BYTES;
@@ -34,6 +36,9 @@ pub struct RoomSnapshot {
     pub empty_since_unix_ms: Option<i64>,
     /// What the API changed about participants that are there, by identity: it wins over their tokens.
     pub participants: BTreeMap<ParticipantIdentity, ParticipantOverrides>,
+    /// Tokens that it takes no more.
+    #[serde(default, skip_serializing_if = "Revocations::is_empty")]
+    pub revoked: Revocations,
     /// The agents that the room wants and has. Only the server reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<DispatchSnapshot>,
@@ -275,6 +280,7 @@ impl Room {
         room.was_joined = snapshot.was_joined;
         room.empty_since_unix_ms = snapshot.empty_since_unix_ms.or(room.empty_since_unix_ms);
         room.restored = snapshot.participants.clone();
+        room.revoked = snapshot.revoked.clone();
         room.reset_empty_timer();
         Ok(room)
     }
@@ -300,6 +306,7 @@ impl Room {
             was_joined: self.was_joined,
             empty_since_unix_ms: self.empty_since_unix_ms,
             participants,
+            revoked: self.revoked.clone(),
             agents: Vec::new(),
             left_out: LeftOut::default(),
         };

@@ -31,7 +31,7 @@ fn absent_participants_are_not_found() {
     world.join("alice");
     for request in [
         ApiRequest::GetParticipant("bob".into()),
-        ApiRequest::RemoveParticipant("bob".into()),
+        remove("bob"),
         ApiRequest::UpdateParticipant(proto::UpdateParticipantRequest {
             identity: "bob".to_owned(),
             ..Default::default()
@@ -49,9 +49,7 @@ fn a_removed_participant_gets_a_final_leave() {
     let alice = world.join("alice");
     let bob = world.join("bob");
     world.forget_all();
-    world
-        .api(ApiRequest::RemoveParticipant("alice".into()))
-        .unwrap();
+    world.api(remove("alice")).unwrap();
     let leave = leaves(&world.seen(&alice)).pop().unwrap();
     assert_eq!(leave.reason(), proto::DisconnectReason::ParticipantRemoved);
     assert_eq!(leave.action(), proto::leave_request::Action::Disconnect);

@@ -276,9 +276,10 @@ impl Call {
             Self::DeleteRoom(_) => ApiRequest::DeleteRoom,
             Self::ListParticipants(_) => ApiRequest::ListParticipants,
             Self::GetParticipant(request) => ApiRequest::GetParticipant(request.identity.into()),
-            Self::RemoveParticipant(request) => {
-                ApiRequest::RemoveParticipant(request.identity.into())
-            }
+            Self::RemoveParticipant(request) => ApiRequest::RemoveParticipant {
+                identity: request.identity.into(),
+                revoke_tokens_before: Some(request.revoke_token_ts).filter(|second| *second > 0),
+            },
             Self::MutePublishedTrack(request) => ApiRequest::MutePublishedTrack {
                 identity: request.identity.into(),
                 track: request.track_sid.into(),
