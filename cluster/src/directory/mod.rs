@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 use crate::member_api::{Load, MemberState, RoomSpec};
 use crate::{Epoch, Incarnation, NodeId, RoomKey};
 
-/// Largest snapshot of a room (claims.md rule 15): metadata and permissions of a few hundred participants fit.
-pub const MAX_SNAPSHOT_BYTES: usize = 256 * 1024;
+/// Largest snapshot of a room (claims.md rule 15): the room's metadata of 512 KiB, which JSON may double, and as much again
+/// of permissions of participants and of what agents were asked for.
+pub const MAX_SNAPSHOT_BYTES: usize = 1536 * 1024;
 /// Largest stored [`RoomSpec`]: metadata is at most 64 KiB in the protocol, the rest is small.
 pub const MAX_SPEC_BYTES: usize = 128 * 1024;
 
@@ -376,7 +377,11 @@ pub trait Directory: Send + Sync {
     async fn remove_spec(&self, room: &RoomKey, uid: &str) -> Result<(), DirectoryError>;
 }
 
-fn check_size(what: &'static str, bytes: usize, limit: usize) -> Result<(), DirectoryError> {
+pub(crate) fn check_size(
+    what: &'static str,
+    bytes: usize,
+    limit: usize,
+) -> Result<(), DirectoryError> {
     if bytes > limit {
         return Err(DirectoryError::Refused(Refused::TooLarge {
             what,

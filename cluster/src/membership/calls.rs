@@ -11,7 +11,10 @@ use super::{
     find_by_asking,
 };
 use crate::detector::Health;
-use crate::directory::{Changed, Claim, Claimed, DirectoryError, EndReason, Holder, Refused};
+use crate::directory::{
+    Changed, Claim, Claimed, DirectoryError, EndReason, Holder, MAX_SNAPSHOT_BYTES, Refused,
+    check_size,
+};
 use crate::member_api::MemberState;
 use crate::placement::NoPlace;
 use crate::{Epoch, RoomKey};
@@ -188,8 +191,10 @@ impl Membership {
     }
 
     /// Keeps what the room must not lose, here at once and in the Directory before this returns `Ok`. If the Directory is
-    /// away the driver writes it as soon as it is back.
+    /// away the driver writes it as soon as it is back. One above [`MAX_SNAPSHOT_BYTES`] is refused and the one before stays:
+    /// a claim whose snapshot no Directory takes could not be written again after Redis lost it.
     pub async fn save_snapshot(&self, room: &RoomKey, snapshot: Bytes) -> Result<(), CallError> {
+        check_size("a room's snapshot", snapshot.len(), MAX_SNAPSHOT_BYTES)?;
         let _busy = Busy::begin(&self.shared, room);
         let kept = self.shared.own().keep_snapshot(room, &snapshot);
         let epoch = kept.ok_or_else(|| CallError::NotHome(room.clone()))?;

@@ -203,7 +203,10 @@ async fn snapshots_and_specs_have_a_limit(directory: &dyn Directory) {
         .save_snapshot(&claim, Bytes::from(vec![7; MAX_SNAPSHOT_BYTES + 1]))
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("262144"), "{error}");
+    assert!(
+        error.to_string().contains(&MAX_SNAPSHOT_BYTES.to_string()),
+        "{error}"
+    );
     let spec = RoomSpec {
         metadata: "x".repeat(MAX_SPEC_BYTES + 1),
         ..RoomSpec::default()

@@ -248,6 +248,29 @@ async fn a_planned_move_changes_the_home_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_too_large_leaves_the_one_before() {
+    let pool = pool_of(1).await;
+    pool.open(1).await;
+    let (member, name) = (&pool.members[0], room("room-0"));
+    let save = |snapshot| member.handle.save_snapshot(&name, snapshot);
+    save(Bytes::from_static(b"small")).await.unwrap();
+    let large = Bytes::from(vec![7; MAX_SNAPSHOT_BYTES + 1]);
+    let refused = save(large).await.unwrap_err();
+    assert!(
+        matches!(
+            refused,
+            CallError::Directory(DirectoryError::Refused(Refused::TooLarge { .. }))
+        ),
+        "{refused}"
+    );
+    let Located::Here { snapshot, .. } = member.locate(&pool.network, "room-0").await.unwrap()
+    else {
+        panic!()
+    };
+    assert_eq!(snapshot.as_deref(), Some(&b"small"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_leaves_gives_its_rooms_away() {
     let mut pool = pool_of(3).await;
     pool.open(30).await;

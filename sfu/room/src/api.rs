@@ -21,7 +21,12 @@ pub enum ApiRequest {
     /// Answer: `Participant`.
     GetParticipant(ParticipantIdentity),
     /// Leave PARTICIPANT_REMOVED. Answer: `Done`.
-    RemoveParticipant(ParticipantIdentity),
+    RemoveParticipant {
+        /// Whom.
+        identity: ParticipantIdentity,
+        /// Its tokens from before this Unix second let nobody into this room any more, whether or not it is there now.
+        revoke_tokens_before: Option<i64>,
+    },
     /// Answer: `Track`.
     MutePublishedTrack {
         /// Whose track.

@@ -8,9 +8,6 @@ use crate::{
     RoomOutput, RoomSettings, leave::Farewell, metadata::MetadataChange, timers::TimerKind,
 };
 
-/// Bytes of the room's metadata as JSON, so that it fits its snapshot beside all else.
-const ROOM_METADATA_BYTES: usize = 128 * 1024;
-
 type ApiResult = Result<ApiResponse, ApiError>;
 
 impl ApiError {
@@ -78,7 +75,14 @@ impl Room {
                 let id = self.find(identity.as_str())?;
                 self.participant_answer(id)
             }
-            ApiRequest::RemoveParticipant(identity) => {
+            ApiRequest::RemoveParticipant {
+                identity,
+                revoke_tokens_before,
+            } => {
+                if let Some(before) = revoke_tokens_before {
+                    self.revoked.add(identity.clone(), before);
+                    self.snapshot_dirty = true;
+                }
                 let id = self.find(identity.as_str())?;
                 self.remove(
                     id,
@@ -137,12 +141,10 @@ impl Room {
     }
 
     fn configure(&mut self, settings: RoomSettings) -> ApiResult {
-        let bytes = serde_json::to_string(&settings.metadata).map_or(usize::MAX, |json| json.len());
-        if bytes > ROOM_METADATA_BYTES {
-            return Err(ApiError::invalid(format!(
-                "room metadata has {bytes} bytes as JSON; at most {ROOM_METADATA_BYTES} are kept"
-            )));
-        }
+        self.config
+            .limits
+            .check_room_metadata(&settings.metadata)
+            .map_err(|error| ApiError::invalid(error.to_string()))?;
         if settings == self.config.settings {
             return Ok(ApiResponse::Room(self.info()));
         }

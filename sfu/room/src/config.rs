@@ -6,7 +6,13 @@ use livekit_protocol as proto;
 use plenum_types::{Fingerprint, MediaPolicy, RoomHandle, RoomName, RoomSid, WallClock};
 use serde::{Deserialize, Serialize};
 
-use crate::MemberAllowances;
+use crate::{
+    MemberAllowances,
+    snapshot::{MAX_METADATA_JSON_BYTES, bytes_in_json},
+};
+
+/// Bytes of a participant's or the room's metadata, as in the reference. A room's snapshot has a place for as much.
+pub(crate) const METADATA_BYTES: usize = 512 * 1024;
 
 /// Everything a room knows of its surroundings.
 #[derive(Debug, Clone)]
@@ -127,7 +133,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            metadata_bytes: 512 * 1024,
+            metadata_bytes: METADATA_BYTES,
             attributes_bytes: 64 * 1024,
             name_bytes: 256,
             // A person has camera, microphone and a screen with sound; bots that inject films have a dozen.
@@ -145,5 +151,44 @@ impl Default for Limits {
             // Clients keep packets below 64,000 bytes; with the envelope it must fit one SCTP message of 256 KiB.
             data_bytes: 64_000,
         }
+    }
+}
+
+/// Metadata that a room does not get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RoomMetadataError {
+    /// Longer than the limit.
+    #[error("room metadata has {bytes} bytes; at most {limit} are allowed")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A snapshot of the room would not hold it.
+    #[error(
+        "room metadata has {bytes} bytes as JSON, where a control character takes up to six; at most {MAX_METADATA_JSON_BYTES} are kept"
+    )]
+    TooLongAsJson {
+        /// Its length as JSON.
+        bytes: usize,
+    },
+}
+
+impl Limits {
+    /// Whether a room may have this metadata: what it gets its snapshot holds, whatever else is in there.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn check_room_metadata(&self, metadata: &str) -> Result<(), RoomMetadataError> {
+        let (bytes, limit) = (metadata.len(), self.metadata_bytes);
+        if bytes > limit {
+            return Err(RoomMetadataError::TooLong { bytes, limit });
+        }
+        let bytes = bytes_in_json(metadata);
+        if bytes > MAX_METADATA_JSON_BYTES {
+            return Err(RoomMetadataError::TooLongAsJson { bytes });
+        }
+        Ok(())
     }
 }

@@ -99,6 +99,8 @@ pub struct Join {
     pub connection: ConnectionId,
     /// What its token says.
     pub grants: Grants,
+    /// The Unix second from which its token counts (`nbf`); 0 if it doesn't say.
+    pub token_not_before: i64,
     /// What it says about itself; `protocol` decides about features.
     pub client: proto::ClientInfo,
     /// What it wants.
@@ -166,6 +168,8 @@ pub enum JoinRefusal {
         /// How many.
         limit: usize,
     },
+    /// RemoveParticipant has revoked its token in this room.
+    TokenRevoked,
     /// The room is ending.
     Ending,
 }

@@ -34,6 +34,14 @@ const TOKEN_INTERVAL: Duration = Duration::from_secs(300);
 
 impl Room {
     pub(crate) fn join(&mut self, join: Join) {
+        let identity = &join.grants.identity;
+        if self.revoked.cover(identity, join.token_not_before) {
+            self.push(RoomOutput::Refuse {
+                connection: join.connection,
+                refusal: JoinRefusal::TokenRevoked,
+            });
+            return;
+        }
         if join.resume.is_some() {
             self.resume(join);
             return;

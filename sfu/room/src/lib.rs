@@ -42,6 +42,7 @@ mod quality;
 mod recent;
 mod regression;
 mod resume;
+mod revocations;
 mod rpc;
 mod settings;
 mod shard_events;
@@ -57,7 +58,7 @@ mod updates;
 
 pub use allowance::{Allowance, MemberAllowances, Place};
 pub use api::{ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse};
-pub use config::{KeepAlive, Limits, RoomConfig, RoomSettings, ServerIdentity};
+pub use config::{KeepAlive, Limits, RoomConfig, RoomMetadataError, RoomSettings, ServerIdentity};
 pub use data::SERVER_PROTOCOL;
 pub use grants::{Grants, ParticipantKind, Permissions};
 pub use input::{
@@ -65,7 +66,8 @@ pub use input::{
 };
 pub use inspect::{RoomView, Stall};
 pub use output::{JoinStep, RoomOutput, SignalMessage};
+pub use revocations::Revocations;
 pub use room::{Room, RoomStats};
 pub use rpc::{MAX_RPC_TIMEOUT, rpc_timeout};
-pub use snapshot::{DispatchSnapshot, JobSnapshot, RoomSnapshot, SnapshotError};
+pub use snapshot::{DispatchSnapshot, JobSnapshot, LeftOut, RoomSnapshot, SnapshotError};
 pub use travel::{Traveller, room_moved};

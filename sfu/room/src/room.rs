@@ -12,7 +12,8 @@ use plenum_types::{
 use rand_chacha::{ChaCha12Rng, rand_core::Rng};
 
 use crate::{
-    ConnectionId, EndReason, JoinRefusal, RoomConfig, RoomInput, RoomOutput, SignalMessage,
+    ConnectionId, EndReason, JoinRefusal, Revocations, RoomConfig, RoomInput, RoomOutput,
+    SignalMessage,
     candidates::{WISH_KEPT, Wish},
     data::Nonces,
     data_tracks::DataTrack,
@@ -66,6 +67,7 @@ pub struct Room {
     pub(crate) empty_since_unix_ms: Option<i64>,
     /// From a snapshot, for participants that have not come back yet.
     pub(crate) restored: BTreeMap<ParticipantIdentity, ParticipantOverrides>,
+    pub(crate) revoked: Revocations,
     pub(crate) snapshot_dirty: bool,
     pub(crate) places: Places,
     /// By which protocol clients are to be reached.
@@ -137,6 +139,7 @@ impl Room {
             was_joined: false,
             empty_since_unix_ms,
             restored: BTreeMap::new(),
+            revoked: Revocations::default(),
             snapshot_dirty: false,
             places: Places::default(),
             wishes: Recent::new(WISH_KEPT),

@@ -5,10 +5,19 @@ use std::collections::BTreeMap;
 use plenum_types::{ParticipantIdentity, RoomSid, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Grants, Permissions, Room, RoomConfig, RoomSettings};
+use crate::{
+    Grants, Permissions, Revocations, Room, RoomConfig, RoomSettings, config::METADATA_BYTES,
+};
 
-/// Most bytes of a snapshot (claims.md rule 15).
-pub const MAX_SNAPSHOT_BYTES: usize = 256 * 1024;
+/// Most bytes of the room's metadata as JSON, without its quotes. Quotation marks, backslashes and line breaks take two bytes
+/// each there, so that only a text of many other control characters, six bytes each, is too long before it has
+/// [`METADATA_BYTES`].
+pub(crate) const MAX_METADATA_JSON_BYTES: usize = 2 * METADATA_BYTES;
+/// Most bytes of all else: 160 KiB of what agents were asked for, revoked tokens, permissions and mutes of a thousand
+/// participants, and as many of their texts and jobs as there is place for.
+const MAX_REST_BYTES: usize = 512 * 1024;
+/// Most bytes of a snapshot (claims.md rule 15): the sum, so that what may be set is kept.
+pub const MAX_SNAPSHOT_BYTES: usize = MAX_METADATA_JSON_BYTES + MAX_REST_BYTES;
 
 /// What outlives a member: enough for the same room to open elsewhere. Media and sessions are made anew by their clients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,9 +36,26 @@ pub struct RoomSnapshot {
     pub empty_since_unix_ms: Option<i64>,
     /// What the API changed about participants that are there, by identity: it wins over their tokens.
     pub participants: BTreeMap<ParticipantIdentity, ParticipantOverrides>,
+    /// Tokens that it takes no more.
+    #[serde(default, skip_serializing_if = "Revocations::is_empty")]
+    pub revoked: Revocations,
     /// The agents that the room wants and has. Only the server reads them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub agents: Vec<DispatchSnapshot>,
+    /// What did not fit.
+    #[serde(skip)]
+    pub left_out: LeftOut,
+}
+
+/// What of a room its snapshot has no place for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Names, metadata and attributes of participants, whose latest tokens have them too.
+    pub texts: usize,
+    /// Jobs of agents, whose workers name those that they run.
+    pub jobs: usize,
+    /// Participants whose permissions and mutes are nowhere else.
+    pub participants: usize,
 }
 
 /// One dispatch of agents to the room.
@@ -120,12 +146,16 @@ impl RoomSnapshot {
         self
     }
 
-    /// Leaves out what can be spared until all fits in [`MAX_SNAPSHOT_BYTES`]: jobs that are over, then the largest texts
-    /// of participants, whose latest tokens have them too, then jobs, whose workers name those that they run. What the API
-    /// took away stays: permissions of more participants than one room serves fit without the texts, and if they don't,
-    /// the last identities' go.
+    /// Leaves out what can be spared until all but the room's metadata, which has a place of its own, fits in
+    /// [`MAX_REST_BYTES`]: jobs that are over, then the largest texts of participants, whose latest tokens have them too,
+    /// then jobs, whose workers name those that they run. What the API took away stays: permissions of more participants
+    /// than one room serves fit without the texts, and if they don't, the last identities' go.
     fn fit(&mut self) {
-        let excess = |snapshot: &Self| json_bytes(snapshot).saturating_sub(MAX_SNAPSHOT_BYTES);
+        let excess = |snapshot: &Self| {
+            json_bytes(snapshot)
+                .saturating_sub(bytes_in_json(&snapshot.settings.metadata))
+                .saturating_sub(MAX_REST_BYTES)
+        };
         if excess(self) == 0 {
             return;
         }
@@ -135,6 +165,7 @@ impl RoomSnapshot {
         self.drop_texts(excess(self));
         if excess(self) > 0 {
             for dispatch in &mut self.agents {
+                self.left_out.jobs += dispatch.jobs.len();
                 dispatch.jobs.clear();
             }
         }
@@ -142,6 +173,7 @@ impl RoomSnapshot {
         while over > 0
             && let Some((_, overrides)) = self.participants.pop_last()
         {
+            self.left_out.participants += 1;
             over = over.saturating_sub(json_bytes(&overrides));
         }
     }
@@ -154,6 +186,7 @@ impl RoomSnapshot {
             .flat_map(|(identity, overrides)| {
                 Text::ALL.map(|text| (overrides.bytes_of(text), identity.clone(), text))
             })
+            .filter(|(bytes, _, _)| *bytes > 0)
             .collect();
         texts.sort();
         while excess > 0
@@ -162,6 +195,7 @@ impl RoomSnapshot {
             if let Some(overrides) = self.participants.get_mut(&identity) {
                 overrides.drop_text(text);
             }
+            self.left_out.texts += 1;
             excess = excess.saturating_sub(bytes);
         }
         self.participants
@@ -171,6 +205,11 @@ impl RoomSnapshot {
 
 fn json_bytes(value: &impl Serialize) -> usize {
     serde_json::to_vec(value).map_or(usize::MAX, |bytes| bytes.len())
+}
+
+/// Bytes of a text in JSON, without its quotes.
+pub(crate) fn bytes_in_json(text: &str) -> usize {
+    json_bytes(&text).saturating_sub(2)
 }
 
 /// A text of a participant.
@@ -241,6 +280,7 @@ impl Room {
         room.was_joined = snapshot.was_joined;
         room.empty_since_unix_ms = snapshot.empty_since_unix_ms.or(room.empty_since_unix_ms);
         room.restored = snapshot.participants.clone();
+        room.revoked = snapshot.revoked.clone();
         room.reset_empty_timer();
         Ok(room)
     }
@@ -266,7 +306,9 @@ impl Room {
             was_joined: self.was_joined,
             empty_since_unix_ms: self.empty_since_unix_ms,
             participants,
+            revoked: self.revoked.clone(),
             agents: Vec::new(),
+            left_out: LeftOut::default(),
         };
         snapshot.fit();
         Some(snapshot)

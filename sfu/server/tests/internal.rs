@@ -331,5 +331,10 @@ fn bodies_of_the_internal_port_have_an_end() {
     let body = json!({"padding": "m".repeat(2 * 1024 * 1024)});
     let path = "twirp/livekit.RoomService/ListRooms";
     assert_eq!(member.ask("POST", path, &body).status, 413);
+    // The largest snapshot of a room has its place: this one is read, and is none.
+    let mut snapshot = json!({"snapshot": "\"".repeat(1536 * 1024)});
+    assert_eq!(member.ask("PUT", "moves/r", &snapshot).status, 409);
+    snapshot["snapshot"] = "\"".repeat(1600 * 1024).into();
+    assert_eq!(member.ask("PUT", "moves/r", &snapshot).status, 413);
     assert_eq!(member.put_room("r", &json!({"uid": "u"})).status, 200);
 }

@@ -195,3 +195,22 @@ async fn participants_are_listed_and_removed() {
         404
     );
 }
+
+#[tokio::test]
+async fn a_revoked_token_lets_nobody_in_and_a_later_one_does() {
+    let server = Server::start(&[]);
+    let from = |second| token(|claims| claims.nbf = Some(second));
+    let old = from(1_700_000_000);
+    let (mut ada, _) = server.join("/rtc", &old).await;
+    let body = r#"{"room":"lobby","identity":"ada","revoke_token_ts":"1700000001"}"#;
+    let removed = server.call("RemoveParticipant", admin("lobby"), body);
+    assert_eq!(removed.status, 200, "{removed:?}");
+    ada.until(|message| matches!(message, Response::Leave(_)).then_some(()))
+        .await;
+    let bearer = format!("Authorization: Bearer {old}");
+    let refused = server.request("GET", "/rtc", &["Upgrade: websocket", &bearer], b"");
+    assert_eq!(refused.status, 401, "{refused:?}");
+    assert!(refused.body.contains("revoked"), "{refused:?}");
+    let (_, first) = server.join("/rtc", &from(1_700_000_001)).await;
+    assert!(matches!(first, Response::Join(_)), "{first:?}");
+}

@@ -1,4 +1,4 @@
-//! A Shard that panics in a whole server: its rooms reconnect to a fresh one, others notice nothing.
+//! A Shard that panics or hangs in a whole server: its rooms reconnect, others notice nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod support;
@@ -6,7 +6,7 @@ mod support;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -14,14 +14,15 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use livekit_protocol::{
-    self as proto, leave_request::Action, signal_response::Message as Response,
+    self as proto, leave_request::Action, signal_request::Message as Request,
+    signal_response::Message as Response, simulate_scenario::Scenario,
 };
-use plenum_engine::{Driven, Shard};
+use plenum_engine::{Driven, Shard, ShardConfig};
 use plenum_server::{
     auth::VideoGrant, config::Config, log::LogFilter, reload::Source, run::Server,
 };
 use plenum_transport::ConnectivityCheck;
-use plenum_types::{Path, ShardId, Timestamp};
+use plenum_types::{Path, RoomToShard, ShardId, Timestamp};
 use prost::Message as _;
 use support::{Client, KEY, SECRET, free_ports, request_to, token, wait_for};
 
@@ -51,8 +52,82 @@ impl Driven for Fragile {
     }
 }
 
-/// A server in this process with two Shards, of which the first one panics when it is doomed.
-fn start(doomed: &Arc<AtomicBool>) -> (SocketAddr, u16) {
+/// What a Shard passes before each command. It counts them.
+#[derive(Default)]
+struct Gate {
+    state: Mutex<GateState>,
+    opened: Condvar,
+}
+
+#[derive(Default)]
+struct GateState {
+    is_shut: bool,
+    passed: usize,
+}
+
+impl Gate {
+    fn shut(&self, is_shut: bool) {
+        self.state.lock().unwrap().is_shut = is_shut;
+        self.opened.notify_all();
+    }
+
+    fn pass(&self) {
+        let state = self.state.lock().unwrap();
+        let mut open = self
+            .opened
+            .wait_while(state, |state| state.is_shut)
+            .unwrap();
+        open.passed += 1;
+    }
+
+    fn passed(&self) -> usize {
+        self.state.lock().unwrap().passed
+    }
+}
+
+/// A Shard that hangs in a command while its gate is shut.
+struct Gated {
+    shard: Shard,
+    gate: Option<Arc<Gate>>,
+}
+
+impl Driven for Gated {
+    fn shard(&self) -> &Shard {
+        &self.shard
+    }
+    fn shard_mut(&mut self) -> &mut Shard {
+        &mut self.shard
+    }
+    fn handle_command(&mut self, now: Timestamp, command: RoomToShard) {
+        if let Some(gate) = &self.gate {
+            gate.pass();
+        }
+        self.shard.handle_command(now, command);
+    }
+}
+
+/// A server with two Shards, of which the first one panics when it is doomed.
+fn start_fragile(doomed: &Arc<AtomicBool>) -> (SocketAddr, u16) {
+    let doomed = doomed.clone();
+    start(move |config, now| Fragile {
+        doomed: (config.shard == ShardId(0)).then(|| doomed.clone()),
+        shard: Shard::new(config, now),
+    })
+}
+
+/// A server with two Shards, of which the first one hangs while its gate is shut.
+fn start_gated(gate: &Arc<Gate>) -> (SocketAddr, u16) {
+    let gate = gate.clone();
+    start(move |config, now| Gated {
+        gate: (config.shard == ShardId(0)).then(|| gate.clone()),
+        shard: Shard::new(config, now),
+    })
+}
+
+/// A server in this process with two of these Shards; where it listens, and the port of the first Shard.
+fn start<S: Driven>(
+    make_shard: impl Fn(ShardConfig, Timestamp) -> S + Send + Sync + 'static,
+) -> (SocketAddr, u16) {
     let port = free_ports();
     let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let mut config = Config {
@@ -65,13 +140,9 @@ fn start(doomed: &Arc<AtomicBool>) -> (SocketAddr, u16) {
     config.rtc.max_port = port + 2;
     config.rtc.tcp_port = 0;
     config.rtc.shards = 2;
-    let doomed = doomed.clone();
     // A server brings its runtime, and so does this test: each to its own thread.
     std::thread::spawn(move || {
-        let server = Server::start_with(config, true, move |config, now| Fragile {
-            doomed: (config.shard == ShardId(0)).then(|| doomed.clone()),
-            shard: Shard::new(config, now),
-        });
+        let server = Server::start_with(config, true, make_shard);
         let source = Source {
             file: None,
             dev: true,
@@ -126,6 +197,16 @@ async fn join(server: SocketAddr, room: &str) -> (Client, String, String) {
     (client, ufrag, pwd)
 }
 
+/// The Leave that a client gets.
+async fn leave(client: &mut Client) -> proto::LeaveRequest {
+    client
+        .until(|message| match message {
+            Response::Leave(leave) => Some(leave),
+            _ => None,
+        })
+        .await
+}
+
 /// Whether the Shard at this port answers a check with these credentials.
 fn answers(port: u16, ufrag: &str, pwd: &str) -> bool {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -149,7 +230,7 @@ fn answers(port: u16, ufrag: &str, pwd: &str) -> bool {
 #[tokio::test]
 async fn only_the_rooms_of_a_shard_that_panics_reconnect() {
     let doomed = Arc::new(AtomicBool::new(false));
-    let (server, port) = start(&doomed);
+    let (server, port) = start_fragile(&doomed);
     // Rooms go to the emptiest Shard, the first one first.
     let (mut first, ufrag, pwd) = join(server, "first").await;
     let (mut second, other_ufrag, other_pwd) = join(server, "second").await;
@@ -161,13 +242,7 @@ async fn only_the_rooms_of_a_shard_that_panics_reconnect() {
     // The panic takes the packet along.
     assert!(!answers(port, &ufrag, &pwd));
     assert!(!doomed.load(Ordering::Acquire));
-    let leave = first
-        .until(|message| match message {
-            Response::Leave(leave) => Some(leave),
-            _ => None,
-        })
-        .await;
-    assert_eq!(leave.action(), Action::Reconnect);
+    assert_eq!(leave(&mut first).await.action(), Action::Reconnect);
 
     // As clients do: the same person in the same room, served by a fresh Shard at the same port.
     let (_first, ufrag, pwd) = join(server, "first").await;
@@ -187,7 +262,7 @@ async fn only_the_rooms_of_a_shard_that_panics_reconnect() {
 #[tokio::test]
 async fn a_shard_that_panics_again_and_again_makes_the_member_unhealthy() {
     let doomed = Arc::new(AtomicBool::new(false));
-    let (server, port) = start(&doomed);
+    let (server, port) = start_fragile(&doomed);
     for _ in 0..4 {
         doomed.store(true, Ordering::Release);
         assert!(!answers(port, "0000stranger0000", "no password at all"));
@@ -197,4 +272,51 @@ async fn a_shard_that_panics_again_and_again_makes_the_member_unhealthy() {
             request_to(server, "GET", path, &[], b"").status == 503
         });
     }
+}
+
+#[tokio::test]
+async fn a_room_whose_shard_takes_no_more_commands_reconnects() {
+    /// Commands that may wait for a Shard (`COMMAND_QUEUE` of the engine).
+    const QUEUE: usize = 8192;
+    let gate = Arc::new(Gate::default());
+    let (server, port) = start_gated(&gate);
+    let (mut first, ufrag, pwd) = join(server, "first").await;
+    let (mut second, other_ufrag, other_pwd) = join(server, "second").await;
+    assert!(ufrag.starts_with("0000") && other_ufrag.starts_with("0001"));
+    assert!(answers(port, &ufrag, &pwd));
+
+    gate.shut(true);
+    let passed = gate.passed();
+    // Each is one command and has no answer. One hangs, and as many as there is place for wait.
+    for _ in 0..QUEUE + 100 {
+        let scenario = Some(Scenario::SubscriberBandwidth(1_000_000));
+        first
+            .send(Request::Simulate(proto::SimulateScenario { scenario }))
+            .await;
+    }
+    assert_eq!(leave(&mut first).await.action(), Action::Reconnect);
+    assert_eq!(gate.passed(), passed, "the shard did not hang");
+    let metrics = request_to(server, "GET", "/metrics", &[], b"").body;
+    let refused = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("plenum_shard_commands_refused_total{shard=\"0\"} "));
+    assert_ne!(refused.unwrap(), "0");
+    assert!(
+        second.is_served().await,
+        "a Leave, or the end, came instead"
+    );
+    assert!(answers(port + 1, &other_ufrag, &other_pwd));
+
+    gate.shut(false);
+    wait_for("the shard to have caught up", || {
+        gate.passed() >= passed + QUEUE
+    });
+    // As clients do: the same person in the same room, whose media is made anew.
+    let (mut first, new_ufrag, pwd) = join(server, "first").await;
+    assert_ne!(new_ufrag, ufrag);
+    assert!(answers(port, &new_ufrag, &pwd));
+    assert!(first.is_served().await, "a Leave, or the end, came instead");
+    let health = request_to(server, "GET", "/health", &[], b"").json();
+    assert_eq!(health["shards"][0]["restarts"], 0);
+    assert_eq!(health["status"], "ok");
 }

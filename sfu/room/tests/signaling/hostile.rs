@@ -229,7 +229,7 @@ impl Chaos {
     fn api(&mut self) -> ApiRequest {
         let identity = self.identity();
         match self.rng.u8(..3) {
-            0 => ApiRequest::RemoveParticipant(identity.as_str().into()),
+            0 => remove(&identity),
             1 => ApiRequest::MutePublishedTrack {
                 identity: identity.as_str().into(),
                 track: self.track_sid().into(),

@@ -169,9 +169,7 @@ fn a_recorder_makes_the_room_recorded() {
     assert_eq!(recorded(&world), Some(true));
     world.input(RoomInput::Api {
         call: plenum_room::ApiCallId(99),
-        request: Box::new(ApiRequest::RemoveParticipant(
-            recorder.identity.as_str().into(),
-        )),
+        request: Box::new(remove(&recorder.identity)),
     });
     assert_eq!(recorded(&world), Some(false));
 }
@@ -325,9 +323,7 @@ fn a_rejoin_does_not_undo_what_the_api_took_away() {
     };
     assert!(!info.permission.unwrap().can_publish);
     // Who left for good starts anew.
-    world
-        .api(ApiRequest::RemoveParticipant("alice".into()))
-        .unwrap();
+    world.api(remove("alice")).unwrap();
     world.join("alice");
     let Ok(ApiResponse::Participant(info)) = world.api(ApiRequest::GetParticipant("alice".into()))
     else {

@@ -5,7 +5,7 @@ use livekit_protocol::{
     self as proto, request_response::Reason, signal_request::Message as Request,
     signal_response::Message,
 };
-use plenum_room::{ApiErrorCode, ApiRequest, ApiResponse, RoomOutput};
+use plenum_room::{ApiErrorCode, ApiRequest, ApiResponse, Limits, RoomOutput};
 use plenum_types::{DataAudience, DataChannel, ShardCommand};
 use prost::Message as _;
 use std::collections::HashMap;
@@ -31,7 +31,7 @@ fn absent_participants_are_not_found() {
     world.join("alice");
     for request in [
         ApiRequest::GetParticipant("bob".into()),
-        ApiRequest::RemoveParticipant("bob".into()),
+        remove("bob"),
         ApiRequest::UpdateParticipant(proto::UpdateParticipantRequest {
             identity: "bob".to_owned(),
             ..Default::default()
@@ -49,9 +49,7 @@ fn a_removed_participant_gets_a_final_leave() {
     let alice = world.join("alice");
     let bob = world.join("bob");
     world.forget_all();
-    world
-        .api(ApiRequest::RemoveParticipant("alice".into()))
-        .unwrap();
+    world.api(remove("alice")).unwrap();
     let leave = leaves(&world.seen(&alice)).pop().unwrap();
     assert_eq!(leave.reason(), proto::DisconnectReason::ParticipantRemoved);
     assert_eq!(leave.action(), proto::leave_request::Action::Disconnect);
@@ -269,7 +267,7 @@ fn room_metadata_reaches_everyone_at_once() {
     )));
     assert_eq!(
         world
-            .api(ApiRequest::UpdateRoomMetadata("x".repeat(200_000)))
+            .api(ApiRequest::UpdateRoomMetadata("x".repeat(600_000)))
             .unwrap_err()
             .code,
         ApiErrorCode::InvalidArgument
@@ -449,11 +447,19 @@ fn small_changes_reach_everyone_at_once() {
 fn room_metadata_and_data_are_taken_up_to_their_limits() {
     let mut world = World::default();
     world.join("alice");
-    // As JSON, with its quotes.
-    let metadata = |bytes: usize| ApiRequest::UpdateRoomMetadata("m".repeat(bytes - 2));
-    assert!(world.api(metadata(128 * 1024)).is_ok());
-    let refused = world.api(metadata(128 * 1024 + 1)).unwrap_err();
-    assert_eq!(refused.code, ApiErrorCode::InvalidArgument);
+    let metadata = |text: &str, times| ApiRequest::UpdateRoomMetadata(text.repeat(times));
+    let limit = Limits::default().metadata_bytes;
+    assert!(world.api(metadata("m", limit)).is_ok());
+    assert!(world.api(metadata("\"", limit)).is_ok());
+    for (refused, named) in [
+        (metadata("m", limit + 1), "524288"),
+        // Six times as long as JSON.
+        (metadata("\u{1}", limit), "1048576"),
+    ] {
+        let refused = world.api(refused).unwrap_err();
+        assert_eq!(refused.code, ApiErrorCode::InvalidArgument);
+        assert!(refused.message.contains(named), "{refused}");
+    }
     let data = |bytes: usize| {
         ApiRequest::SendData(proto::SendDataRequest {
             data: vec![7; bytes],

@@ -5,8 +5,9 @@ use livekit_protocol::{
     self as proto, signal_request::Message as Request, signal_response::Message,
 };
 use plenum_room::{
-    ApiRequest, ApiResponse, DispatchSnapshot, EndReason, JobSnapshot, Room, RoomInput, RoomOutput,
-    RoomSnapshot, SnapshotError,
+    ApiErrorCode, ApiRequest, ApiResponse, DispatchSnapshot, EndReason, JobSnapshot, JoinRefusal,
+    LeftOut, Limits, Room, RoomInput, RoomOutput, RoomSnapshot, SnapshotError,
+    snapshot::MAX_SNAPSHOT_BYTES,
 };
 use plenum_types::Timestamp;
 use rand_chacha::rand_core::SeedableRng as _;
@@ -158,7 +159,53 @@ fn a_snapshot_always_fits() {
             }),
         );
     }
-    stored(&world.room.snapshot().unwrap());
+    let snapshot = world.room.snapshot().unwrap();
+    let left_out = snapshot.left_out;
+    assert!(
+        left_out.texts > 0 && left_out.participants == 0,
+        "{left_out:?}"
+    );
+    stored(&snapshot);
+}
+
+#[test]
+fn the_longest_metadata_costs_neither_permissions_nor_agents() {
+    let mut world = World::default();
+    // Two bytes each as JSON.
+    let metadata = "\"".repeat(Limits::default().metadata_bytes);
+    world
+        .api(ApiRequest::UpdateRoomMetadata(metadata.clone()))
+        .unwrap();
+    for index in 0..200 {
+        let identity = format!("guest {index}");
+        world.join(&identity);
+        world
+            .api(ApiRequest::UpdateParticipant(
+                proto::UpdateParticipantRequest {
+                    identity,
+                    metadata: "m".repeat(1_000),
+                    permission: Some(proto::ParticipantPermission::default()),
+                    ..Default::default()
+                },
+            ))
+            .unwrap();
+    }
+    let agents: Vec<_> = (0..32)
+        .map(|index| DispatchSnapshot {
+            asked: format!("{index}{}", "a".repeat(4_000)),
+            nameless: false,
+            jobs: Vec::new(),
+            ended: Vec::new(),
+        })
+        .collect();
+    let snapshot = world.room.snapshot().unwrap().with_agents(agents.clone());
+    assert_eq!(snapshot.left_out, LeftOut::default());
+    let bytes = serde_json::to_vec(&snapshot).unwrap();
+    let kept = RoomSnapshot::parse(&bytes).unwrap();
+    assert_eq!(kept, snapshot);
+    assert_eq!(kept.settings.metadata, metadata);
+    assert_eq!(kept.participants.len(), 200);
+    assert_eq!(kept.agents, agents);
 }
 
 #[test]
@@ -168,7 +215,7 @@ fn strange_snapshots_are_refused() {
         Err(SnapshotError::Malformed(_))
     ));
     assert!(matches!(
-        RoomSnapshot::parse(&vec![b' '; 300 * 1024]),
+        RoomSnapshot::parse(&vec![b' '; MAX_SNAPSHOT_BYTES + 1]),
         Err(SnapshotError::TooLarge(_))
     ));
     let world = World::default();
@@ -282,4 +329,75 @@ fn a_snapshot_of_an_older_version_has_no_agents() {
     json.as_object_mut().unwrap().remove("agents");
     let snapshot = RoomSnapshot::parse(json.to_string().as_bytes()).unwrap();
     assert!(snapshot.agents.is_empty());
+}
+
+#[test]
+fn revoked_tokens_let_nobody_in_here_or_elsewhere() {
+    /// Joins with a token that counts from this second on; whether the room takes it.
+    fn is_let_in(world: &mut World, identity: &str, not_before: i64) -> bool {
+        world.others.clear();
+        let mut join = world.join_input(identity);
+        join.token_not_before = not_before;
+        world.input(RoomInput::Join(Box::new(join)));
+        !world.others.iter().any(|output| {
+            matches!(
+                output,
+                RoomOutput::Refuse {
+                    refusal: JoinRefusal::TokenRevoked,
+                    ..
+                }
+            )
+        })
+    }
+    let mut world = World::default();
+    let alice = world.join("alice");
+    world.join("bob");
+    world
+        .api(ApiRequest::RemoveParticipant {
+            identity: "alice".into(),
+            revoke_tokens_before: Some(1_700_000_000),
+        })
+        .unwrap();
+    // Stored before the call is answered.
+    assert!(
+        world
+            .others
+            .iter()
+            .any(|output| matches!(output, RoomOutput::SnapshotChanged { before_next: true }))
+    );
+    world.resume(&alice, |_| {});
+    assert!(matches!(
+        world.others.last(),
+        Some(RoomOutput::Refuse {
+            refusal: JoinRefusal::TokenRevoked,
+            ..
+        })
+    ));
+    let mut elsewhere = moved(&world);
+    for world in [&mut world, &mut elsewhere] {
+        assert!(!is_let_in(world, "alice", 0));
+        assert!(!is_let_in(world, "alice", 1_699_999_999));
+        assert!(is_let_in(world, "alice", 1_700_000_000));
+        assert!(is_let_in(world, "bob", 0));
+    }
+}
+
+#[test]
+fn tokens_of_who_is_not_there_are_revoked_too() {
+    let mut world = World::default();
+    let refused = world.api(ApiRequest::RemoveParticipant {
+        identity: "mallory".into(),
+        revoke_tokens_before: Some(9),
+    });
+    assert_eq!(refused.unwrap_err().code, ApiErrorCode::NotFound);
+    let mut join = world.join_input("mallory");
+    join.token_not_before = 8;
+    world.input(RoomInput::Join(Box::new(join)));
+    assert!(matches!(
+        world.others.last(),
+        Some(RoomOutput::Refuse {
+            refusal: JoinRefusal::TokenRevoked,
+            ..
+        })
+    ));
 }

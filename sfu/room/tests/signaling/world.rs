@@ -83,6 +83,14 @@ pub(crate) fn grants(identity: &str) -> Grants {
     }
 }
 
+/// Whose tokens stay good.
+pub(crate) fn remove(identity: &str) -> ApiRequest {
+    ApiRequest::RemoveParticipant {
+        identity: identity.into(),
+        revoke_tokens_before: None,
+    }
+}
+
 /// A client with its connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Client {
@@ -164,6 +172,7 @@ impl World {
         Join {
             connection: ConnectionId(self.next),
             grants: grants(identity),
+            token_not_before: 0,
             client: proto::ClientInfo {
                 sdk: proto::client_info::Sdk::Js as i32,
                 protocol: 17,

@@ -36,7 +36,7 @@ const MAX_ENDED: usize = 32;
 const MAX_NAME_BYTES: usize = 256;
 /// Metadata and attributes of one dispatch. They go out with each of its jobs.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
-/// Those of all dispatches of a room together: as text they fill half of its snapshot.
+/// Those of all dispatches of a room together: as text they take 128 of the 512 KiB that its snapshot has for all but metadata.
 const MAX_ROOM_TEXT_BYTES: usize = 96 * 1024;
 /// A job that no worker took is offered again after this long, or when a worker comes.
 const OFFER_AGAIN: Duration = Duration::from_secs(5);

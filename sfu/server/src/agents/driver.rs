@@ -249,7 +249,10 @@ impl Agents {
                 let agents = self.clone();
                 self.config.runtime.spawn(async move {
                     if let Some(cluster) = agents.cluster() {
-                        let remove = ApiRequest::RemoveParticipant(identity.into());
+                        let remove = ApiRequest::RemoveParticipant {
+                            identity: identity.into(),
+                            revoke_tokens_before: None,
+                        };
                         let _ = cluster.rooms.call(&room, remove).await;
                     }
                 });

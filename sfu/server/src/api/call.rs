@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use livekit_protocol as proto;
-use plenum_room::ApiRequest;
+use plenum_room::{ApiRequest, Limits};
 use plenum_types::RoomName;
 use prost::Message;
 use serde::de::DeserializeOwned;
@@ -159,6 +159,9 @@ impl Call {
         let invalid = |why: String| TwirpError::new(Code::InvalidArgument, why);
         if let Self::CreateRoom(request) = self {
             agents::check(&request.agents).map_err(|error| invalid(error.to_string()))?;
+            Limits::default()
+                .check_room_metadata(&request.metadata)
+                .map_err(|error| invalid(error.to_string()))?;
         }
         // Before its room is made.
         if let Self::CreateDispatch(request) = self {
@@ -273,9 +276,10 @@ impl Call {
             Self::DeleteRoom(_) => ApiRequest::DeleteRoom,
             Self::ListParticipants(_) => ApiRequest::ListParticipants,
             Self::GetParticipant(request) => ApiRequest::GetParticipant(request.identity.into()),
-            Self::RemoveParticipant(request) => {
-                ApiRequest::RemoveParticipant(request.identity.into())
-            }
+            Self::RemoveParticipant(request) => ApiRequest::RemoveParticipant {
+                identity: request.identity.into(),
+                revoke_tokens_before: Some(request.revoke_token_ts).filter(|second| *second > 0),
+            },
             Self::MutePublishedTrack(request) => ApiRequest::MutePublishedTrack {
                 identity: request.identity.into(),
                 track: request.track_sid.into(),
@@ -344,6 +348,29 @@ mod tests {
                 method.name()
             );
         }
+    }
+
+    #[test]
+    fn a_room_is_not_created_with_metadata_that_is_not_kept() {
+        let claims = Claims {
+            video: VideoGrant {
+                room_create: true,
+                ..Default::default()
+            },
+            ..Claims::default()
+        };
+        let check = |bytes: usize| {
+            Call::CreateRoom(Box::new(proto::CreateRoomRequest {
+                name: "lobby".to_owned(),
+                metadata: "m".repeat(bytes),
+                ..Default::default()
+            }))
+            .check(&claims)
+        };
+        assert_eq!(check(512 * 1024), Ok(()));
+        let error = check(512 * 1024 + 1).unwrap_err();
+        assert_eq!(error.code, Code::InvalidArgument);
+        assert!(error.message.contains("524288"), "{error}");
     }
 
     /// covers: room.room_preset

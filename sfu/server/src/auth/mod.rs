@@ -58,6 +58,11 @@ pub enum TokenError {
     /// `nbf` is in the future.
     #[error("access token is not valid yet: compare the clocks of its maker and of this server")]
     NotYetValid,
+    /// RemoveParticipant has revoked it in its room.
+    #[error(
+        "access token revoked: the participant was removed from the room, and only tokens whose `nbf` is later count"
+    )]
+    Revoked,
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use livekit_protocol as proto;
+use plenum_room::Limits;
 use serde::{Deserialize, Serialize};
 
 use super::NEAR_ENOUGH;
@@ -88,6 +89,12 @@ impl Presets {
             if let Err(error) = agents::check(&preset.dispatches()) {
                 wrong(&format!("room.presets.{name}"), error.to_string());
             }
+            if let Err(error) = Limits::default().check_room_metadata(&preset.metadata) {
+                wrong(
+                    &format!("room.presets.{name}"),
+                    format!("{error}: the room would not be kept; write a shorter `metadata`"),
+                );
+            }
         }
     }
 }
@@ -117,6 +124,19 @@ mod tests {
         );
         let none = Presets::default().find("studio").unwrap_err();
         assert!(none.ends_with("none is (room.presets)"), "{none}");
+    }
+
+    #[test]
+    fn metadata_that_no_room_may_have_is_refused_with_its_limit() {
+        let preset = |bytes: usize| serde_json::json!({"metadata": "m".repeat(bytes)});
+        let limit = Limits::default().metadata_bytes;
+        let presets =
+            presets(serde_json::json!({"hall": preset(limit + 1), "studio": preset(limit)}));
+        let mut found = Vec::new();
+        presets.contradictions(&mut |setting, text| found.push((setting.to_owned(), text)));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0, "room.presets.hall");
+        assert!(found[0].1.contains("at most 524288"), "{}", found[0].1);
     }
 
     #[test]

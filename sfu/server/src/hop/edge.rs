@@ -34,6 +34,7 @@ use super::{
     wire::{CLOSE_CUT, Hello, Welcome},
 };
 use crate::{
+    auth::TokenError,
     cluster::{CONNECT_TIMEOUT, Cluster, HOLD, read_io_error},
     signal::{Connection, FrameSink, JoinContext, JoinError, Outbox, outbox},
 };
@@ -99,6 +100,7 @@ pub async fn open(
         Welcome::NotHome(why) => return Err(HopError::NotHome(why)),
         Welcome::NoRoom => return Err(HopError::Refused(JoinError::NoRoom)),
         Welcome::Malformed(why) => return Err(HopError::Refused(JoinError::Malformed(why))),
+        Welcome::TokenRevoked => return Err(HopError::Refused(TokenError::Revoked.into())),
         Welcome::Unavailable(why) => return Err(HopError::Refused(JoinError::Unavailable(why))),
     }
     let (frames, from_client) = mpsc::channel(FRAMES);

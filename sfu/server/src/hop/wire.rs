@@ -3,7 +3,10 @@
 use plenum_cluster::{directory::Holder, member_api::INTERNAL_PROTOCOL};
 use serde::{Deserialize, Serialize};
 
-use crate::signal::{JoinContext, JoinError};
+use crate::{
+    auth::TokenError,
+    signal::{JoinContext, JoinError},
+};
 
 /// Close code for "cut the client's socket without a Leave"; its client resumes. 1000 passes a close on as it is.
 pub(super) const CLOSE_CUT: u16 = 4000;
@@ -34,6 +37,8 @@ pub(crate) enum Welcome {
     NoRoom,
     /// 400
     Malformed(String),
+    /// 401: revoked in this room. All else about tokens is known at the edge.
+    TokenRevoked,
     /// 503
     Unavailable(String),
 }
@@ -43,6 +48,7 @@ impl From<JoinError> for Welcome {
         match error {
             JoinError::NoRoom => Self::NoRoom,
             JoinError::Malformed(why) => Self::Malformed(why),
+            JoinError::Token(TokenError::Revoked) => Self::TokenRevoked,
             // Tokens are checked at the edge.
             JoinError::Token(_) | JoinError::NoJoinGrant => Self::Malformed(error.to_string()),
             JoinError::Unavailable(why) => Self::Unavailable(why),

@@ -38,6 +38,7 @@ mod tests {
         for (error, expected) in [
             (JoinError::Token(TokenError::Missing), 401),
             (JoinError::Token(TokenError::Expired), 401),
+            (JoinError::Token(TokenError::Revoked), 401),
             (JoinError::NoJoinGrant, 401),
             (JoinError::Malformed("x".to_owned()), 400),
             (JoinError::NoRoom, 404),

@@ -17,12 +17,14 @@ use actix_web::{
     middleware,
     web::{self, Data, Payload},
 };
-use plenum_cluster::member_api::Refusal;
+use plenum_cluster::{directory::MAX_SNAPSHOT_BYTES, member_api::Refusal};
 
 use crate::{agents, api, cluster::Cluster, hop, port::Port};
 
-/// Largest body: a snapshot of 256 KiB, escaped as JSON text, or a server API call.
+/// Largest body but one: a server API call.
 const MAX_BODY: usize = api::MAX_BODY;
+/// Largest body of a move: a room's snapshot as a text in JSON, where its quotation marks and backslashes take two bytes each.
+const MAX_MOVE_BODY: usize = 2 * MAX_SNAPSHOT_BYTES + 1024;
 /// Connections of members and operator, hops included.
 const CONNECTIONS: usize = 25_000;
 /// Hops are told of the end by their rooms; nothing else takes long.
@@ -53,8 +55,12 @@ fn build(cluster: Arc<Cluster>, listener: TcpListener) -> io::Result<actix_web::
                     .route("/rooms/{room}", web::get().to(rooms::report))
                     .route("/rooms/{room}", web::put().to(rooms::put))
                     .route("/rooms/{room}", web::delete().to(rooms::end))
-                    .route("/moves/{room}", web::put().to(rooms::prepare_move))
-                    .route("/moves/{room}", web::post().to(rooms::finish_move))
+                    .service(
+                        web::resource("/moves/{room}")
+                            .app_data(web::JsonConfig::default().limit(MAX_MOVE_BODY))
+                            .route(web::put().to(rooms::prepare_move))
+                            .route(web::post().to(rooms::finish_move)),
+                    )
                     .route("/twirp/{service}/{method}", web::post().to(twirp::call))
                     .route("/hop", web::get().to(serve_hop))
                     .configure(agents::routes),

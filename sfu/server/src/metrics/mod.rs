@@ -92,6 +92,7 @@ pub struct Metrics {
     /// Jobs that they run.
     pub agent_jobs_running: Gauge,
     agent_jobs: Family<ReasonLabel, Counter>,
+    snapshot_faults: Family<ReasonLabel, Counter>,
     joins: Family<StatusLabel, Counter>,
     /// How long joins take.
     pub join_durations: Joins,
@@ -163,6 +164,14 @@ impl Metrics {
     pub fn agent_job(&self, what: &'static str) {
         self.agent_jobs
             .get_or_create(&ReasonLabel { reason: what })
+            .inc();
+    }
+
+    /// What of a room must not be lost was not stored, or not all of it: `unavailable` is tried again, `refused` is for the
+    /// room's home, `too_large` and `left_out` name a limit.
+    pub(crate) fn snapshot_fault(&self, reason: &'static str) {
+        self.snapshot_faults
+            .get_or_create(&ReasonLabel { reason })
             .inc();
     }
 
@@ -298,6 +307,11 @@ impl Metrics {
             "agent_jobs",
             "What happened to jobs of agents",
             self.agent_jobs.clone(),
+        );
+        registry.register(
+            "room_snapshot_faults",
+            "Times that what a room must not lose was not stored, or not all of it, by reason",
+            self.snapshot_faults.clone(),
         );
         registry.register("joins", "Joins by HTTP status", self.joins.clone());
         self.join_durations.register(registry);

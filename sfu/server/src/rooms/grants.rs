@@ -24,6 +24,10 @@ pub(super) fn join_of(
     Join {
         connection,
         grants: grants_of(&context.claims),
+        token_not_before: context
+            .claims
+            .nbf
+            .map_or(0, |second| i64::try_from(second).unwrap_or(i64::MAX)),
         client: request.client_info.unwrap_or_default(),
         settings: ConnectionSettings {
             auto_subscribe: settings.auto_subscribe,
@@ -101,7 +105,8 @@ fn grants_of(claims: &Claims) -> Grants {
     }
 }
 
-/// A token that says what a participant is granted now, on top of the one that it came with.
+/// A token that says what a participant is granted now, on top of the one that it came with. It counts from the same moment on,
+/// so that whoever revokes the one revokes the other.
 pub(super) fn claims_of(base: &Claims, grants: &Grants, room: &RoomName) -> Claims {
     let permissions = &grants.permissions;
     let mut claims = base.clone();
@@ -109,7 +114,6 @@ pub(super) fn claims_of(base: &Claims, grants: &Grants, room: &RoomName) -> Clai
     claims.name.clone_from(&grants.name);
     claims.metadata.clone_from(&grants.metadata);
     claims.attributes.clone_from(&grants.attributes);
-    claims.nbf = None;
     let video = &mut claims.video;
     video.room_join = true;
     video.room = room.as_str().to_owned();
@@ -146,6 +150,7 @@ mod tests {
     fn absent_grants_mean_yes_and_a_refreshed_token_keeps_what_was_taken_away() {
         let claims = Claims {
             sub: "ada".to_owned(),
+            nbf: Some(9),
             video: VideoGrant::join("lobby"),
             ..Claims::default()
         };
@@ -155,6 +160,8 @@ mod tests {
         grants.name = "Ada".to_owned();
         let refreshed = claims_of(&claims, &grants, &"lobby".into());
         assert_eq!(grants_of(&refreshed), grants);
+        // Whoever revokes the first one revokes this one too.
+        assert_eq!(refreshed.nbf, claims.nbf);
     }
 
     /// covers: grant.roomRecord, grant.ingressAdmin, grant.canManageAgentSession

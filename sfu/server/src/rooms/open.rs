@@ -22,7 +22,7 @@ use tokio::{
 use super::{
     NewRoom, RoomSummary, Rooms,
     registry::{RoomRef, new_room_sid},
-    task::{RoomTask, TaskInputs},
+    task::{RoomTask, TaskInputs, saving::fault_of},
     waiting::Waiting,
 };
 use crate::{agents::OpenedWith, signal::JoinError};
@@ -275,7 +275,8 @@ impl Rooms {
             Err(CallError::HeldBy(_) | CallError::NotHome(_)) => Err(OpenError::NotHeld),
             Err(error) => {
                 // It is kept here, and written when the Directory answers again.
-                tracing::warn!(room = %key.escaped(), %error, "a new room's snapshot is not stored yet");
+                self.config.metrics.snapshot_fault(fault_of(&error));
+                tracing::warn!(room = %key.escaped(), room_sid = %room.sid(), %error, "a new room's snapshot is not stored yet");
                 Ok(())
             }
         }

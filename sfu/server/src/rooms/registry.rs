@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     agents::Agents,
-    auth::Keys,
+    auth::{Keys, TokenError},
     config::Live,
     metrics::Metrics,
     signal::{Connection, FrameRoute, FrameSink, JoinContext, JoinError, Outgoing, outbox},
@@ -208,6 +208,7 @@ impl Rooms {
                         "this member serves {limit} participants already, which is its limit (limits.participants)"
                     )))
                 }
+                plenum_room::JoinRefusal::TokenRevoked => Err(TokenError::Revoked.into()),
                 plenum_room::JoinRefusal::Ending => return None,
             },
             Err(_) => Err(JoinError::Unavailable(format!(

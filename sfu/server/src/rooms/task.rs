@@ -1,7 +1,7 @@
 //! The task of one room: feeds inputs to the room and carries out what it wants.
 
 mod handing_over;
-mod saving;
+pub(super) mod saving;
 mod tokens;
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 use plenum_cluster::{Epoch, RoomKey, directory};
 use plenum_room::{
     ApiCallId, ApiError, ApiErrorCode, ApiRequest, ApiResponse, ConnectionId, EndReason, Join,
-    JoinRefusal, Room, RoomInput, RoomOutput, SignalMessage,
+    JoinRefusal, LeftOut, Room, RoomInput, RoomOutput, SignalMessage,
 };
 use plenum_types::{
     RoomHandle, RoomName, RoomToShard, ShardCommand, ShardEvent, ShardId, Timestamp,
@@ -119,6 +119,8 @@ pub(super) struct RoomTask {
     save_at: Option<Timestamp>,
     /// The snapshot that is being stored: one at a time, so that none overtakes a later one.
     saving: Option<JoinHandle<()>>,
+    /// The most that its snapshots had no place for.
+    left_out: LeftOut,
     /// Why its claim ends, if the reason of the room's end does not say it.
     recorded: Option<directory::EndReason>,
     /// Reused between inputs.
@@ -162,6 +164,7 @@ impl RoomTask {
             agents_changed: Arc::default(),
             save_at: None,
             saving: None,
+            left_out: LeftOut::default(),
             recorded: None,
             outputs: Vec::new(),
             pending: Vec::new(),
