@@ -1,11 +1,14 @@
 """RoomService, driven by PyPI livekit-api."""
 
+import time
+
 import aiohttp
 import pytest
 from livekit import api, rtc
 
 from rig.people import Person, leave_all, until
 from rig.server import KEY, SECRET
+from rig.tokens import token
 
 
 @pytest.fixture
@@ -65,6 +68,24 @@ async def test_participants_are_listed_muted_and_removed(server, room, service):
         await service.get_participant(api.RoomParticipantIdentity(room=room, identity="ada"))
     assert error.value.code == "not_found" and error.value.status == 404
     await leave_all(bob)
+
+
+# covers: RoomService.RemoveParticipant, grant.nbf
+async def test_who_is_removed_for_good_needs_a_later_token(server, room, service):
+    ada = await Person("ada").join(server.url, room)
+    bob = await Person("bob").join(server.url, room)
+    old = token(room, "ada")
+    # A second is the unit of tokens.
+    before = int(time.time()) + 2
+    await service.remove_participant(api.RoomParticipantIdentity(room=room, identity="ada", revoke_token_ts=before))
+    await until(lambda: ada.happened("disconnected"), "ada to be removed")
+    with pytest.raises(rtc.ConnectError):
+        await Person("ada").join(server.url, room, jwt=old)
+    await until(lambda: time.time() > before, "the second after")
+    with pytest.raises(rtc.ConnectError):
+        await Person("ada").join(server.url, room, jwt=old)
+    again = await Person("ada").join(server.url, room)
+    await leave_all(again, bob)
 
 
 # covers: RoomService.UpdateParticipant, edge.can_publish_taken_away

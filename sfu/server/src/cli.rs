@@ -187,6 +187,7 @@ impl TokenArgs {
         let claims = Claims {
             iss: key.clone(),
             sub: self.identity.clone(),
+            nbf: Some(now_unix),
             exp: now_unix.saturating_add(self.ttl.as_secs()),
             name: self.name.clone(),
             metadata: self.metadata.clone(),
@@ -241,11 +242,14 @@ mod tests {
             "false",
             "--hidden",
             "--ttl",
-            "2h",
+            "900000h",
         ]);
-        let token = args.print(&config, 4_000_000_000).unwrap();
+        let token = args.print(&config, 1_700_000_000).unwrap();
         let claims = Keys::new(config.keys.pairs()).verify(&token).unwrap();
-        assert_eq!(claims.exp, 4_000_007_200);
+        assert_eq!(
+            (claims.nbf, claims.exp),
+            (Some(1_700_000_000), 4_940_000_000)
+        );
         assert_eq!(claims.video.can_publish, Some(false));
         assert!(claims.video.hidden && claims.video.room_join);
     }

@@ -32,11 +32,13 @@ impl Agents {
         let mut attributes = answer.participant_attributes;
         attributes.insert(NAME_ATTRIBUTE.to_owned(), job.agent_name.clone());
         let room = job.room.as_ref().map(|room| room.name.as_str());
+        let now = u64::try_from(at.wall_ns / 1_000_000_000).unwrap_or(0);
         let claims = Claims {
             iss: socket.key.clone(),
             sub: answer.participant_identity,
             name: answer.participant_name,
-            exp: u64::try_from(at.wall_ns / 1_000_000_000).unwrap_or(0) + TOKEN_TTL_SECONDS,
+            nbf: Some(now),
+            exp: now.saturating_add(TOKEN_TTL_SECONDS),
             kind: ParticipantKind::Agent,
             metadata: answer.participant_metadata,
             attributes: attributes.into_iter().collect(),

@@ -37,6 +37,7 @@ pub(super) async fn token(
         iss: key,
         sub: query.identity.clone(),
         name: query.name.clone(),
+        nbf: Some(now),
         exp: now + TTL.as_secs(),
         video: VideoGrant {
             can_update_own_metadata: Some(true),
