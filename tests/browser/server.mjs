@@ -84,6 +84,11 @@ export class Server {
     return `http://localhost:${this.adminPort}`;
   }
 
+  /** Its UDP ports, the first and the last. */
+  get mediaPorts() {
+    return `${this.mediaPort}-${this.mediaPort + MEDIA_PORTS - 1}`;
+  }
+
   /** The last lines that the server wrote. */
   log() {
     return this.#log.slice(-SHOWN_LINES).join('\n');

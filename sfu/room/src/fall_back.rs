@@ -2,7 +2,8 @@
 //!
 //! A client that has candidates of both takes UDP as long as its checks pass, and some networks let those pass and cut what
 //! follows. So after two short connections, one soon after the other, its identity is told the TCP candidates alone, in its
-//! next description. If that fails too, it is told all again.
+//! next description. A connection that ends because nothing but its checks passes is enough by itself. If TCP fails too, it is
+//! told all again.
 
 use std::time::Duration;
 
@@ -26,6 +27,15 @@ const NEVER_CONNECTED: Duration = Duration::from_secs(10);
 impl Room {
     /// The media of a session has failed.
     pub(crate) fn media_failed(&mut self, id: ParticipantId) {
+        self.judge_failure(id, false);
+    }
+
+    /// Checks of a session pass, and its media does not: however long it did before, no connection over UDP will do better.
+    pub(crate) fn media_cut(&mut self, id: ParticipantId) {
+        self.judge_failure(id, true);
+    }
+
+    fn judge_failure(&mut self, id: ParticipantId, is_cut: bool) {
         let now = self.now;
         let Some(participant) = self.participants.get(&id) else {
             return;
@@ -39,7 +49,7 @@ impl Room {
             .is_none_or(|since| now.saturating_since(since) < SHORT);
         // Without its signal connection it is the client's network that is away, whatever the protocol.
         let says = match self.wishes.get(&identity, now) {
-            _ if participant.connection().is_none() || !was_short => {
+            _ if participant.connection().is_none() || !(was_short || is_cut) => {
                 self.failures.take(&identity, now);
                 return;
             }
@@ -48,9 +58,9 @@ impl Room {
                 self.wishes.take(&identity, now);
                 "media failed over TCP too: all candidates are told again"
             }
-            None if self.failures.take(&identity, now).is_some() => {
+            None if self.failures.take(&identity, now).is_some() || is_cut => {
                 self.wishes.set(identity.clone(), Wish::FallBack, now);
-                "media failed twice: only TCP candidates are told from now on"
+                "media failed twice, or was cut: only TCP candidates are told from now on"
             }
             None => return self.failures.set(identity, (), now),
         };

@@ -1,6 +1,7 @@
 //! Connection quality, judged every few seconds from loss and round trip.
 //!
-//! LOST is never said: a publishing browser answers it with a full reconnect, and what is really lost ends by ICE.
+//! LOST is never said: a publishing browser answers it with a full reconnect, and what is really lost ends with its
+//! Transport.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -108,13 +108,15 @@ impl Room {
                 "transport failed"
             );
         }
-        if matches!(cause, FailureCause::IceTimeout | FailureCause::Dtls) {
-            self.media_failed(id);
+        match cause {
+            FailureCause::IceTimeout | FailureCause::Dtls => self.media_failed(id),
+            FailureCause::MediaTimeout => self.media_cut(id),
+            FailureCause::Fingerprint | FailureCause::Closed => {}
         }
         match cause {
             FailureCause::Closed => self.media_closed(id),
             FailureCause::IceTimeout => self.lose(id, DisconnectReason::ConnectionTimeout),
-            FailureCause::Dtls | FailureCause::Fingerprint => {
+            FailureCause::MediaTimeout | FailureCause::Dtls | FailureCause::Fingerprint => {
                 self.lose(id, DisconnectReason::MediaFailure);
             }
         }

@@ -24,6 +24,7 @@ pub mod fuzzing;
 mod ice;
 mod sctp;
 mod send_queue;
+mod silence;
 mod srtp;
 mod stun;
 mod transport;

@@ -1,5 +1,7 @@
 //! Data channels: SCTP over DTLS (RFC 8261, RFC 8831), by `sctp-proto`.
 
+mod heartbeat;
+
 use bytes::Bytes;
 use plenum_types::{DataChannel, DtlsRole, SctpParams, Timestamp};
 use sctp_proto::{
@@ -20,6 +22,7 @@ use crate::{
     dcep::{ACK_MESSAGE, DcepMessage, Reliability},
     send_queue::SendQueue,
 };
+use heartbeat::{HEARTBEAT_ACK, Heartbeat};
 
 /// Longest message either way, bytes; our descriptions say so in `a=max-message-size`.
 const MAX_MESSAGE_SIZE: u32 = 262_144;
@@ -67,6 +70,7 @@ pub(crate) struct Sctp {
     endpoint: Endpoint,
     association: Option<(AssociationHandle, Association)>,
     established: bool,
+    heartbeat: Option<Heartbeat>,
     initiate_at: Option<Timestamp>,
     transport: Arc<TransportConfig>,
     params: SctpParams,
@@ -110,6 +114,7 @@ impl Sctp {
             endpoint: Endpoint::new(Arc::new(endpoint), Some(Arc::new(server))),
             association: None,
             established: false,
+            heartbeat: None,
             initiate_at: (role == DtlsRole::Active).then_some(now + INITIATE_AFTER),
             transport,
             params,
@@ -130,8 +135,14 @@ impl Sctp {
         packets: &mut Vec<Bytes>,
         events: &mut VecDeque<TransportEvent>,
     ) {
-        // The library ends an association that gets a late INIT. No client begins anew on the same DTLS connection.
-        if self.established && packet.get(FIRST_CHUNK_AT) == Some(&INIT_CHUNK) {
+        // The library ends an association that gets a late INIT. No client begins anew on the same DTLS connection. That it
+        // has come is all that an answer says.
+        if self.established
+            && matches!(
+                packet.get(FIRST_CHUNK_AT),
+                Some(&(INIT_CHUNK | HEARTBEAT_ACK))
+            )
+        {
             return;
         }
         let at = self.epoch.instant(now);
@@ -193,6 +204,11 @@ impl Sctp {
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// How the client is asked whether it is there, once there is an association.
+    pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
+        self.heartbeat.filter(|_| self.established)
     }
 
     /// Queues a message for a channel that is open.
@@ -296,8 +312,13 @@ impl Sctp {
         }
         if let Some((_, association)) = &mut self.association {
             let at = self.epoch.instant(now);
+            let first = packets.len();
             while let Some(transmit) = association.poll_transmit(at) {
                 append(transmit, packets);
+            }
+            if self.heartbeat.is_none() {
+                let mut own = packets.iter().skip(first);
+                self.heartbeat = own.find_map(|packet| Heartbeat::like(packet));
             }
             // Said once, when the association has shut down.
             lost |= std::iter::from_fn(|| association.poll_endpoint_event())
@@ -313,6 +334,7 @@ impl Sctp {
             self.endpoint.handle_event(handle, EndpointEvent::drained());
         }
         self.established = false;
+        self.heartbeat = None;
         self.streams = 0;
         self.channels.clear();
         self.queue.clear();

@@ -13,6 +13,7 @@ use crate::{
     dtls::{DtlsOutput, DtlsSession},
     ice::{IceLite, Liveness},
     sctp::Sctp,
+    silence::{Due, Silence},
 };
 
 /// Longest datagram of [`Transport::poll_transmit`], bytes: what IPv6 always carries (1280), less its and UDP's headers.
@@ -145,6 +146,8 @@ pub struct Transport {
     phase: Phase,
     /// `Disconnected` was the last word.
     silent: bool,
+    /// Of what the client seals.
+    silence: Silence,
     outgoing: VecDeque<Outgoing>,
     events: VecDeque<TransportEvent>,
 }
@@ -164,6 +167,7 @@ impl Transport {
             sctp: None,
             phase: Phase::Opening,
             silent: false,
+            silence: Silence::default(),
             outgoing: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -243,7 +247,9 @@ impl Transport {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_rtp(&mut self, path: Path, datagram: &mut [u8]) -> Result<OpenedRtp, OpenError> {
-        self.receiver(path)?.open_rtp(datagram)
+        let opened = self.receiver(path)?.open_rtp(datagram)?;
+        self.silence.hear();
+        Ok(opened)
     }
 
     /// Opens an SRTCP packet in place and returns its plain length. After an error the datagram's content is not to be
@@ -252,7 +258,9 @@ impl Transport {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_rtcp(&mut self, path: Path, datagram: &mut [u8]) -> Result<usize, OpenError> {
-        self.receiver(path)?.open_rtcp(datagram)
+        let len = self.receiver(path)?.open_rtcp(datagram)?;
+        self.silence.hear();
+        Ok(len)
     }
 
     /// Seals media once connected.
@@ -340,6 +348,10 @@ impl Transport {
                 .as_ref()
                 .and_then(|session| session.next_timeout()),
             self.sctp.as_ref().and_then(|sctp| sctp.next_timeout()),
+            self.sctp
+                .as_ref()
+                .and_then(|sctp| sctp.heartbeat())
+                .map(|_| self.silence.next_timeout()),
         ]
         .into_iter()
         .flatten()
@@ -351,7 +363,8 @@ impl Transport {
         if self.phase == Phase::Closed {
             return;
         }
-        match self.ice.handle_timeout(now, &mut self.events) {
+        let liveness = self.ice.handle_timeout(now, &mut self.events);
+        match liveness {
             Liveness::Dead => return self.fail(FailureCause::IceTimeout),
             Liveness::Silent if self.is_connected() && !self.silent => {
                 self.silent = true;
@@ -379,6 +392,7 @@ impl Transport {
             sctp.handle_timeout(now, &mut packets, &mut self.events);
             self.send_packets(&packets, now);
         }
+        self.mind_silence(now, liveness == Liveness::Live);
     }
 
     /// Writes the next datagram (STUN answer, DTLS, SCTP) to `buffer`, which has at least [`MAX_TRANSMIT`] bytes; says
@@ -405,6 +419,18 @@ impl Transport {
     fn queue(&mut self, to: Option<Path>, bytes: Vec<u8>) {
         if self.outgoing.len() < MAX_QUEUED {
             self.outgoing.push_back(Outgoing { to, bytes });
+        }
+    }
+
+    /// Asks a client of whom at most checks arrive, and gives up one of whom only checks do.
+    fn mind_silence(&mut self, now: Timestamp, checked: bool) {
+        let Some(heartbeat) = self.sctp.as_ref().and_then(|sctp| sctp.heartbeat()) else {
+            return;
+        };
+        match self.silence.handle_timeout(now, checked) {
+            Due::Nothing => {}
+            Due::Ask => self.send_packets(&[heartbeat.packet()], now),
+            Due::GiveUp => self.fail(FailureCause::MediaTimeout),
         }
     }
 
@@ -466,6 +492,7 @@ impl Transport {
                     Err(_) => return self.fail(FailureCause::Dtls),
                 },
                 DtlsOutput::Data(packet) => {
+                    self.silence.hear();
                     if let Some(sctp) = &mut self.sctp {
                         let mut packets = Vec::new();
                         sctp.handle_packet(packet, now, &mut packets, &mut self.events);

@@ -111,7 +111,7 @@ pub enum TransportState {
     },
     /// No valid check for some seconds; the client may restart ICE.
     Disconnected,
-    /// Over: no valid check for 15 s, or DTLS failed, or the client closed it.
+    /// Over: no valid check for 15 s, or for as long nothing but checks, or DTLS failed, or the client closed it.
     Failed(FailureCause),
 }
 
@@ -120,6 +120,8 @@ pub enum TransportState {
 pub enum FailureCause {
     /// No valid connectivity check in time.
     IceTimeout,
+    /// Checks arrive, but nothing else does, and nothing is answered: a firewall lets no more than STUN pass.
+    MediaTimeout,
     /// The handshake did not finish, or the record layer broke.
     Dtls,
     /// The certificate is not the one whose fingerprint was signaled.

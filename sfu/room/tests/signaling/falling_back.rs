@@ -100,6 +100,22 @@ fn who_resumes_since_its_media_failed_is_told_in_its_next_description() {
 }
 
 #[test]
+fn whose_media_is_cut_and_checks_are_not_comes_by_tcp_at_once() {
+    let cut = TransportState::Failed(FailureCause::MediaTimeout);
+    let mut world = World::default();
+    let alice = world.join("alice");
+    let transport = world.last_transport();
+    world.advance(Duration::from_secs(200));
+    world.transport(transport, cut);
+    let leave = leaves(&world.seen(&alice)).pop().unwrap();
+    assert_eq!(leave.action(), proto::leave_request::Action::Reconnect);
+    assert_eq!(comes_back(&mut world, "alice"), ["tcp"]);
+    // TCP is no better: it has the choice again.
+    world.transport(world.last_transport(), cut);
+    assert_eq!(comes_back(&mut world, "alice"), BOTH);
+}
+
+#[test]
 fn who_never_gets_connected_comes_by_tcp_the_third_time() {
     let mut world = World::default();
     for seconds in [15, 3, 15] {

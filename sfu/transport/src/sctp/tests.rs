@@ -111,6 +111,21 @@ fn a_late_copy_of_the_first_packet_does_no_harm() {
 }
 
 #[test]
+fn a_heartbeat_is_answered_and_its_answer_does_no_harm() {
+    let mut pair = Pair::established();
+    for side in 0..2 {
+        let question = pair.sides[side].heartbeat().unwrap().packet();
+        pair.log.clear();
+        pair.deliver(1 - side, vec![question]);
+        let answers = pair.log.iter().filter(|(to, _)| *to == side);
+        let types: Vec<_> = answers.map(|(_, packet)| packet[FIRST_CHUNK_AT]).collect();
+        assert_eq!(types, [HEARTBEAT_ACK], "of side {side}");
+    }
+    pair.write(1, 100, b"hi", PayloadProtocolIdentifier::Binary);
+    assert_eq!(pair.events[0].len(), 2);
+}
+
+#[test]
 fn agreed_streams_need_no_open() {
     let mut pair = Pair::established();
     for (stream, channel) in NEGOTIATED {
