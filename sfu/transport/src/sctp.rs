@@ -71,6 +71,7 @@ pub(crate) struct Sctp {
     association: Option<(AssociationHandle, Association)>,
     established: bool,
     heartbeat: Option<Heartbeat>,
+    answers_heartbeats: bool,
     initiate_at: Option<Timestamp>,
     transport: Arc<TransportConfig>,
     params: SctpParams,
@@ -115,6 +116,7 @@ impl Sctp {
             association: None,
             established: false,
             heartbeat: None,
+            answers_heartbeats: false,
             initiate_at: (role == DtlsRole::Active).then_some(now + INITIATE_AFTER),
             transport,
             params,
@@ -135,15 +137,14 @@ impl Sctp {
         packets: &mut Vec<Bytes>,
         events: &mut VecDeque<TransportEvent>,
     ) {
-        // The library ends an association that gets a late INIT. No client begins anew on the same DTLS connection. That it
-        // has come is all that an answer says.
-        if self.established
-            && matches!(
-                packet.get(FIRST_CHUNK_AT),
-                Some(&(INIT_CHUNK | HEARTBEAT_ACK))
-            )
-        {
-            return;
+        match packet.get(FIRST_CHUNK_AT) {
+            // The library ends an association that gets a late INIT. No client begins anew on the same DTLS connection.
+            Some(&INIT_CHUNK) if self.established => return,
+            Some(&HEARTBEAT_ACK) if self.established => {
+                self.answers_heartbeats = true;
+                return;
+            }
+            _ => {}
         }
         let at = self.epoch.instant(now);
         match self
@@ -209,6 +210,11 @@ impl Sctp {
     /// How the client is asked whether it is there, once there is an association.
     pub(crate) fn heartbeat(&self) -> Option<Heartbeat> {
         self.heartbeat.filter(|_| self.established)
+    }
+
+    /// Whether the client has answered when it was asked.
+    pub(crate) const fn answers_heartbeats(&self) -> bool {
+        self.answers_heartbeats
     }
 
     /// Queues a message for a channel that is open.
@@ -335,6 +341,7 @@ impl Sctp {
         }
         self.established = false;
         self.heartbeat = None;
+        self.answers_heartbeats = false;
         self.streams = 0;
         self.channels.clear();
         self.queue.clear();

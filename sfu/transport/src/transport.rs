@@ -424,10 +424,16 @@ impl Transport {
 
     /// Asks a client of whom at most checks arrive, and gives up one of whom only checks do.
     fn mind_silence(&mut self, now: Timestamp, checked: bool) {
-        let Some(heartbeat) = self.sctp.as_ref().and_then(|sctp| sctp.heartbeat()) else {
+        let Some(sctp) = &self.sctp else {
             return;
         };
-        match self.silence.handle_timeout(now, checked) {
+        let Some(heartbeat) = sctp.heartbeat() else {
+            return;
+        };
+        match self
+            .silence
+            .handle_timeout(now, checked, sctp.answers_heartbeats())
+        {
             Due::Nothing => {}
             Due::Ask => self.send_packets(&[heartbeat.packet()], now),
             Due::GiveUp => self.fail(FailureCause::MediaTimeout),

@@ -11,3 +11,4 @@ mod data_channels;
 mod handshake;
 mod ice;
 mod noise;
+mod silence;

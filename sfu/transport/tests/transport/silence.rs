@@ -1,15 +1,8 @@
 //! Clients of whom only the checks arrive.
-#![allow(
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a panic in a test is a failed test"
-)]
-
-mod common;
 
 use std::time::Duration;
 
-use common::*;
+use crate::common::*;
 use plenum_transport::{Transport, TransportEvent};
 use plenum_types::{DataChannel, FailureCause};
 
