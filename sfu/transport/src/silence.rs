@@ -88,7 +88,7 @@ mod tests {
     /// What is due in so many seconds of silence.
     fn silent(silence: &mut Silence, now: &mut Timestamp, seconds: u64, answers: bool) -> Vec<Due> {
         let looks = (0..seconds).map(|_| {
-            *now = *now + Duration::from_secs(1);
+            *now += Duration::from_secs(1);
             silence.handle_timeout(*now, true, answers)
         });
         looks.collect()
@@ -101,7 +101,7 @@ mod tests {
             let mut asked = 0;
             for _ in 0..5 {
                 silence.hear();
-                now = now + QUIET;
+                now += QUIET;
                 asked += u8::from(silence.handle_timeout(now, true, answers) == Due::Ask);
             }
             assert_eq!(asked, if answers { 0 } else { MAX_TRIED });
