@@ -47,6 +47,7 @@ struct Slot<'a> {
 struct Piece<'a> {
     formats: &'a str,
     text: &'a str,
+    lines: usize,
     says: Rc<Formats<'a>>,
 }
 
@@ -97,9 +98,9 @@ impl<'a> FormatReader<'a> {
         self.repeats = None;
     }
 
-    /// Where `text` goes on with lines of a section before, under the same formats: how many bytes they have. They are read
-    /// with that.
-    pub(super) fn repeated(&mut self, text: &'a str) -> Option<usize> {
+    /// Where `text` goes on with lines of a section before, under the same formats: how many bytes and lines they have. They are
+    /// read with that.
+    pub(super) fn repeated(&mut self, text: &'a str) -> Option<(usize, usize)> {
         if !matches!(self.place, Place::Nowhere) {
             return None;
         }
@@ -111,7 +112,7 @@ impl<'a> FormatReader<'a> {
         })?;
         self.repeats = Some(number);
         self.place = Place::Scattered;
-        Some(piece.text.len())
+        Some((piece.text.len(), piece.lines))
     }
 
     /// A line about formats: its name and value, and the text from its start on, of which it has so many bytes.
@@ -200,6 +201,7 @@ impl<'a> FormatReader<'a> {
             self.pieces.push(Piece {
                 formats: self.listed,
                 text,
+                lines: text.lines().count(),
                 says: Rc::clone(&says),
             });
         }

@@ -42,11 +42,10 @@ impl<'a> Description<'a> {
         let mut number: usize = 0;
         while !rest.is_empty() {
             if is_about_formats(rest)
-                && let Some(bytes) = parser.formats.repeated(rest)
+                && let Some((bytes, lines)) = parser.formats.repeated(rest)
             {
-                let (lines, after) = rest.split_at(bytes);
-                number = number.saturating_add(lines.matches('\n').count());
-                rest = after;
+                rest = rest.get(bytes..).unwrap_or_default();
+                number = number.saturating_add(lines);
                 continue;
             }
             number = number.saturating_add(1);

@@ -368,7 +368,9 @@ pub(crate) fn push_number(out: &mut String, mut number: u32) {
             break;
         }
     }
-    out.extend(digits.iter().skip(start).map(|digit| char::from(*digit)));
+    // Digits are text.
+    let text = digits.get(start..).map(std::str::from_utf8);
+    out.push_str(text.and_then(Result::ok).unwrap_or_default());
 }
 
 #[cfg(test)]

@@ -142,13 +142,14 @@ async fn signal(
             "this member serves {limit} connections already, which is its limit (limits.connections)"
         )));
     }
+    let resumes = context.request.reconnect;
     let connection = service.cluster.connect(context, may_create).await?;
     let (response, session, stream) = actix_ws::handle(request, payload)
         .map_err(|error| JoinError::Malformed(format!("not a WebSocket handshake: {error}")))?;
     // The socket stays on this HTTP worker; the room runs elsewhere.
     let served = async move {
         service.metrics.socket_opened();
-        let end = socket::serve(session, stream, connection, service.clock).await;
+        let end = socket::serve(session, stream, connection, service.clock, resumes).await;
         tracing::debug!(end = end.label(), "socket ended");
         service.metrics.socket_ended(end);
     };

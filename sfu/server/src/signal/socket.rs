@@ -77,12 +77,13 @@ impl SocketEnd {
     }
 }
 
-/// Carries frames until one side ends the connection.
+/// Carries frames until one side ends the connection. `resumes` says that the client goes on with a session.
 pub async fn serve(
     session: Session,
     stream: actix_ws::MessageStream,
     connection: Connection,
     clock: Clock,
+    resumes: bool,
 ) -> SocketEnd {
     let mut stream = stream
         .max_frame_size(MAX_MESSAGE)
@@ -100,7 +101,7 @@ pub async fn serve(
         json: json.clone(),
     };
     let end = tokio::select! {
-        end = read(&mut stream, &to_room, &answers, &json, &clock) => end,
+        end = read(&mut stream, &to_room, &answers, &json, &clock, resumes) => end,
         end = writer.run(first, from_room, answers_read) => end,
     };
     drop(to_room);
@@ -121,13 +122,26 @@ enum Answer {
     Pong(Bytes),
 }
 
+impl Answer {
+    fn message(message: proto::signal_response::Message) -> Self {
+        let response = proto::SignalResponse {
+            message: Some(message),
+        };
+        Self::Frame(response.encode_to_vec().into())
+    }
+}
+
 async fn read(
     stream: &mut AggregatedMessageStream,
     to_room: &super::FrameSink,
     answers: &mpsc::Sender<Answer>,
     json: &AtomicBool,
     clock: &Clock,
+    resumes: bool,
 ) -> SocketEnd {
+    // Clients that resume hold back what can wait until their media is back, their pings too, and yet give the socket up if no
+    // pong comes: the Rust SDK waits for 3 s, which is all the patience that a pool asks for. So they get pongs unasked.
+    let mut holds_pings = resumes;
     loop {
         let frame = match timeout(SILENCE, stream.recv()).await {
             Err(_) => return SocketEnd::Silent,
@@ -135,7 +149,14 @@ async fn read(
                 None | Some(Ok(AggregatedMessage::Close(_)) | Err(actix_ws::ProtocolError::Io(_))),
             ) => return SocketEnd::Client,
             Ok(Some(Err(_))) => return SocketEnd::Malformed,
-            Ok(Some(Ok(AggregatedMessage::Pong(_)))) => continue,
+            Ok(Some(Ok(AggregatedMessage::Pong(_)))) => {
+                let pong =
+                    proto::signal_response::Message::Pong(clock.wall().unix_millis(clock.now()));
+                if holds_pings && answers.send(Answer::message(pong)).await.is_err() {
+                    return SocketEnd::Client;
+                }
+                continue;
+            }
             Ok(Some(Ok(AggregatedMessage::Ping(data)))) => {
                 if answers.send(Answer::Pong(data)).await.is_err() {
                     return SocketEnd::Client;
@@ -158,11 +179,8 @@ async fn read(
             }
         };
         if let Some(answer) = keep_alive(&frame, clock, clock.now()) {
-            let response = proto::SignalResponse {
-                message: Some(answer),
-            };
-            let frame = Answer::Frame(response.encode_to_vec().into());
-            if answers.send(frame).await.is_err() {
+            holds_pings = false;
+            if answers.send(Answer::message(answer)).await.is_err() {
                 return SocketEnd::Client;
             }
             continue;
