@@ -58,7 +58,7 @@ enum Place<'a> {
     Nowhere,
     /// In one piece: the text from its first line on, and how many bytes of it belong to it.
     Piece { from: &'a str, bytes: usize },
-    /// Among others, or they are those of another section and more.
+    /// Among others, or taken from a section before: no piece that another section could repeat.
     Scattered,
 }
 
